@@ -1,0 +1,1 @@
+"""LLM Gateway: one server between many applications and many LLM providers."""
