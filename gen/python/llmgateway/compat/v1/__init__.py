@@ -1,0 +1,1 @@
+"""Messages and services of LLM Gateway, written by proto/generate.py. Do not edit."""
