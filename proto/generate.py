@@ -79,7 +79,7 @@ def generate(fresh: Path) -> None:
         "--include_imports",
         f"--python_out={fresh / MESSAGES}",
         f"--grpc_python_out={fresh / MESSAGES}",
-        f"--mypy_out={fresh / MESSAGES}",
+        f"--pyi_out={fresh / MESSAGES}",
         # A method that a servicer leaves out answers UNIMPLEMENTED; abstract stubs would say otherwise.
         f"--mypy_grpc_out=generate_concrete_servicer_stubs:{fresh / MESSAGES}",
         f"--python_betterproto2_out={fresh / CLIENT}",
