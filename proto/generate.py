@@ -73,8 +73,11 @@ def generate(fresh: Path) -> None:
     """Writes every generated file below `fresh`, at the path it has below the root."""
     for folder in (MESSAGES, CLIENT):
         (fresh / folder).mkdir(parents=True)
+    # betterproto2 formats with ruff, which obeys the nearest settings: these, wherever the command is run.
+    (fresh / "ruff.toml").write_text('line-length = 120\ntarget-version = "py311"\n')
     sources = sorted(path.relative_to(PROTOS).as_posix() for path in PROTOS.rglob("*.proto"))
     protoc(
+        fresh,
         f"--descriptor_set_out={fresh / DESCRIPTORS}",
         "--include_imports",
         f"--python_out={fresh / MESSAGES}",
@@ -91,13 +94,13 @@ def generate(fresh: Path) -> None:
     make_package(fresh / PACKAGE)
 
 
-def protoc(*arguments: str) -> None:
-    """Runs protoc on our protos; raises GenerationError with its words when it fails."""
+def protoc(folder: Path, *arguments: str) -> None:
+    """Runs protoc on our protos from within `folder`; raises GenerationError with its words when it fails."""
     google = distribution("googleapis-common-protos").locate_file("")
     plugins = Path(sys.executable).parent
     command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTOS}", f"-I{google}", *arguments]
     environment = {**os.environ, "PATH": f"{plugins}{os.pathsep}{os.environ.get('PATH', '')}"}
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if run.returncode != 0:
         raise GenerationError(run.stderr)
 

@@ -1086,18 +1086,13 @@ class ApiKey(betterproto2.Message):
     Never more than its creator may.
     """
 
-    allowed_models: "list[str]" = betterproto2.field(
-        4, betterproto2.TYPE_STRING, repeated=True
-    )
+    allowed_models: "list[str]" = betterproto2.field(4, betterproto2.TYPE_STRING, repeated=True)
     """
     What the key may use, as in `Tenant.allowed_models`. Empty means all that the tenant may.
     """
 
     expire_time: "datetime.datetime | None" = betterproto2.field(
-        5,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        5, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the key stops working. Unset means never.
@@ -1109,11 +1104,7 @@ class ApiKey(betterproto2.Message):
     """
 
     labels: "dict[str, str]" = betterproto2.field(
-        7,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        7, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     Labels for people and filters, as in `ChatRequest`.
@@ -1140,10 +1131,7 @@ class ApiKey(betterproto2.Message):
     """
 
     previous_expire_time: "datetime.datetime | None" = betterproto2.field(
-        12,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        12, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the key before the last rotation stops working.
@@ -1155,20 +1143,14 @@ class ApiKey(betterproto2.Message):
     """
 
     create_time: "datetime.datetime | None" = betterproto2.field(
-        20,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        20, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the key was created.
     """
 
     update_time: "datetime.datetime | None" = betterproto2.field(
-        21,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        21, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the key last changed.
@@ -1209,60 +1191,43 @@ class Attempt(betterproto2.Message):
     The model, in the provider's own words.
     """
 
-    outcome: "AttemptOutcome" = betterproto2.field(
-        5, betterproto2.TYPE_ENUM, default_factory=lambda: AttemptOutcome(0)
-    )
+    outcome: "AttemptOutcome" = betterproto2.field(5, betterproto2.TYPE_ENUM, default_factory=lambda: AttemptOutcome(0))
     """
     How the try ended.
     """
 
-    reason: "ErrorReason" = betterproto2.field(
-        6, betterproto2.TYPE_ENUM, default_factory=lambda: ErrorReason(0)
-    )
+    reason: "ErrorReason" = betterproto2.field(6, betterproto2.TYPE_ENUM, default_factory=lambda: ErrorReason(0))
     """
     Why it failed. Unspecified when it did not.
     """
 
     start_time: "datetime.datetime | None" = betterproto2.field(
-        7,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        7, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When it was sent.
     """
 
     first_event_latency: "datetime.timedelta | None" = betterproto2.field(
-        8,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        8, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     Until the first event of the answer. Unset when there was none.
     """
 
     latency: "datetime.timedelta | None" = betterproto2.field(
-        9,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        9, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     Until the end of the try.
     """
 
-    usage: "Usage | None" = betterproto2.field(
-        10, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    usage: "Usage | None" = betterproto2.field(10, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Tokens used.
     """
 
-    cost_nanos: "int | None" = betterproto2.field(
-        11, betterproto2.TYPE_INT64, optional=True
-    )
+    cost_nanos: "int | None" = betterproto2.field(11, betterproto2.TYPE_INT64, optional=True)
     """
     Cost in nano-dollars. Unset when the model has no price.
     """
@@ -1297,9 +1262,7 @@ class AuditEvent(betterproto2.Message):
     The resource it was done to.
     """
 
-    changed_fields: "list[str]" = betterproto2.field(
-        5, betterproto2.TYPE_STRING, repeated=True
-    )
+    changed_fields: "list[str]" = betterproto2.field(5, betterproto2.TYPE_STRING, repeated=True)
     """
     The fields that changed.
     """
@@ -1310,10 +1273,7 @@ class AuditEvent(betterproto2.Message):
     """
 
     create_time: "datetime.datetime | None" = betterproto2.field(
-        20,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        20, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When it was done.
@@ -1344,9 +1304,7 @@ class Budget(betterproto2.Message):
     Most that may be spent in one period, in nano-dollars, 0 or more.
     """
 
-    period: "BudgetPeriod" = betterproto2.field(
-        4, betterproto2.TYPE_ENUM, default_factory=lambda: BudgetPeriod(0)
-    )
+    period: "BudgetPeriod" = betterproto2.field(4, betterproto2.TYPE_ENUM, default_factory=lambda: BudgetPeriod(0))
     """
     How long a period is.
     """
@@ -1362,11 +1320,7 @@ class Budget(betterproto2.Message):
     """
 
     labels: "dict[str, str]" = betterproto2.field(
-        7,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        7, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     Labels for people and filters, as in `ChatRequest`.
@@ -1378,20 +1332,14 @@ class Budget(betterproto2.Message):
     """
 
     create_time: "datetime.datetime | None" = betterproto2.field(
-        20,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        20, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the budget was created.
     """
 
     update_time: "datetime.datetime | None" = betterproto2.field(
-        21,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        21, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the budget last changed.
@@ -1433,9 +1381,7 @@ class CancelEvaluationRunRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "CancelEvaluationRunRequest", CancelEvaluationRunRequest
-)
+default_message_pool.register_message("llmgateway.v1", "CancelEvaluationRunRequest", CancelEvaluationRunRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -1452,30 +1398,22 @@ class ChatEvent(betterproto2.Message):
     Number of the event in its stream, from 1, without gaps.
     """
 
-    started: "Started | None" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, optional=True, group="event"
-    )
+    started: "Started | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True, group="event")
     """
     The answer begins.
     """
 
-    part_delta: "PartDelta | None" = betterproto2.field(
-        3, betterproto2.TYPE_MESSAGE, optional=True, group="event"
-    )
+    part_delta: "PartDelta | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True, group="event")
     """
     A piece of the answer.
     """
 
-    finished: "Finished | None" = betterproto2.field(
-        4, betterproto2.TYPE_MESSAGE, optional=True, group="event"
-    )
+    finished: "Finished | None" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, optional=True, group="event")
     """
     The answer is whole.
     """
 
-    failed: "Failed | None" = betterproto2.field(
-        5, betterproto2.TYPE_MESSAGE, optional=True, group="event"
-    )
+    failed: "Failed | None" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, optional=True, group="event")
     """
     The answer broke off.
     """
@@ -1495,40 +1433,28 @@ class ChatRequest(betterproto2.Message):
     What answers: `models/{model}`, `routes/{route}` or `useCases/{use_case}`. A bare model id is taken as a model.
     """
 
-    messages: "list[Message]" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    messages: "list[Message]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The conversation so far, oldest first. At least one message.
     """
 
-    tools: "list[Tool]" = betterproto2.field(
-        3, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    tools: "list[Tool]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     Tools the model may call. At most 1,024.
     """
 
-    tool_choice: "ToolChoice | None" = betterproto2.field(
-        4, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    tool_choice: "ToolChoice | None" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Whether and which tools are called.
     """
 
-    generation: "Generation | None" = betterproto2.field(
-        5, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    generation: "Generation | None" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, optional=True)
     """
     How the answer is generated.
     """
 
     labels: "dict[str, str]" = betterproto2.field(
-        6,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        6, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     Labels for routing, reports and limits. At most 64; keys of 1 to 63 and values of at most 256 characters.
@@ -1540,11 +1466,7 @@ class ChatRequest(betterproto2.Message):
     """
 
     provider_options: "dict[str, str]" = betterproto2.field(
-        8,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        8, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     Fields for one wire format only, by its name, such as `openai`: a JSON object as text, merged into what is sent.
@@ -1580,9 +1502,7 @@ class ChatResponse(betterproto2.Message):
     Id of the answer.
     """
 
-    message: "Message | None" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    message: "Message | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The answer.
     """
@@ -1599,9 +1519,7 @@ class ChatResponse(betterproto2.Message):
     The provider's own word for why it ended.
     """
 
-    usage: "Usage | None" = betterproto2.field(
-        5, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    usage: "Usage | None" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Tokens used by the attempt that answered.
     """
@@ -1621,39 +1539,28 @@ class ChatResponse(betterproto2.Message):
     The model that answered, in the provider's own words.
     """
 
-    attempts: "list[Attempt]" = betterproto2.field(
-        9, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    attempts: "list[Attempt]" = betterproto2.field(9, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     Every try, in order; the last one answered.
     """
 
-    cost_nanos: "int | None" = betterproto2.field(
-        10, betterproto2.TYPE_INT64, optional=True
-    )
+    cost_nanos: "int | None" = betterproto2.field(10, betterproto2.TYPE_INT64, optional=True)
     """
     Cost of all tries in nano-dollars (1 dollar is 1,000,000,000). Unset when the model has no price.
     """
 
-    warnings: "list[Warning]" = betterproto2.field(
-        11, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    warnings: "list[Warning]" = betterproto2.field(11, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     What was left out or changed on the way.
     """
 
-    logprobs: "list[Logprobs]" = betterproto2.field(
-        12, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    logprobs: "list[Logprobs]" = betterproto2.field(12, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     Log probabilities, where they were asked for.
     """
 
     create_time: "datetime.datetime | None" = betterproto2.field(
-        13,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        13, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the answer began.
@@ -1700,9 +1607,7 @@ class CheckDeploymentRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "CheckDeploymentRequest", CheckDeploymentRequest
-)
+default_message_pool.register_message("llmgateway.v1", "CheckDeploymentRequest", CheckDeploymentRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -1722,19 +1627,14 @@ class CheckDeploymentResponse(betterproto2.Message):
     """
 
     latency: "datetime.timedelta | None" = betterproto2.field(
-        3,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        3, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     How long the check took.
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "CheckDeploymentResponse", CheckDeploymentResponse
-)
+default_message_pool.register_message("llmgateway.v1", "CheckDeploymentResponse", CheckDeploymentResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -1746,9 +1646,7 @@ class CheckLivenessRequest(betterproto2.Message):
     pass
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "CheckLivenessRequest", CheckLivenessRequest
-)
+default_message_pool.register_message("llmgateway.v1", "CheckLivenessRequest", CheckLivenessRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -1763,9 +1661,7 @@ class CheckLivenessResponse(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "CheckLivenessResponse", CheckLivenessResponse
-)
+default_message_pool.register_message("llmgateway.v1", "CheckLivenessResponse", CheckLivenessResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -1777,9 +1673,7 @@ class CheckReadinessRequest(betterproto2.Message):
     pass
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "CheckReadinessRequest", CheckReadinessRequest
-)
+default_message_pool.register_message("llmgateway.v1", "CheckReadinessRequest", CheckReadinessRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -1794,9 +1688,7 @@ class CheckReadinessResponse(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "CheckReadinessResponse", CheckReadinessResponse
-)
+default_message_pool.register_message("llmgateway.v1", "CheckReadinessResponse", CheckReadinessResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -1851,9 +1743,7 @@ class CompareEvaluationRunsRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "CompareEvaluationRunsRequest", CompareEvaluationRunsRequest
-)
+default_message_pool.register_message("llmgateway.v1", "CompareEvaluationRunsRequest", CompareEvaluationRunsRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -1862,17 +1752,13 @@ class CompareEvaluationRunsResponse(betterproto2.Message):
     Response of `CompareEvaluationRuns`.
     """
 
-    comparisons: "list[ScoreComparison]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    comparisons: "list[ScoreComparison]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     One comparison a candidate and scorer.
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "CompareEvaluationRunsResponse", CompareEvaluationRunsResponse
-)
+default_message_pool.register_message("llmgateway.v1", "CompareEvaluationRunsResponse", CompareEvaluationRunsResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -1886,24 +1772,18 @@ class CountTokensRequest(betterproto2.Message):
     The model whose tokens are counted, as `models/{model}`.
     """
 
-    messages: "list[Message]" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    messages: "list[Message]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The conversation.
     """
 
-    tools: "list[Tool]" = betterproto2.field(
-        3, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    tools: "list[Tool]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     Tools that would be sent along.
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "CountTokensRequest", CountTokensRequest
-)
+default_message_pool.register_message("llmgateway.v1", "CountTokensRequest", CountTokensRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -1923,9 +1803,7 @@ class CountTokensResponse(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "CountTokensResponse", CountTokensResponse
-)
+default_message_pool.register_message("llmgateway.v1", "CountTokensResponse", CountTokensResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -1939,9 +1817,7 @@ class CreateApiKeyRequest(betterproto2.Message):
     The tenant that the api key belongs to, as `tenants/{tenant}`.
     """
 
-    api_key: "ApiKey | None" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    api_key: "ApiKey | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The api key to create. Its `name` is ignored.
     """
@@ -1957,9 +1833,7 @@ class CreateApiKeyRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "CreateApiKeyRequest", CreateApiKeyRequest
-)
+default_message_pool.register_message("llmgateway.v1", "CreateApiKeyRequest", CreateApiKeyRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -1973,9 +1847,7 @@ class CreateBudgetRequest(betterproto2.Message):
     The tenant that the budget belongs to, as `tenants/{tenant}`.
     """
 
-    budget: "Budget | None" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    budget: "Budget | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The budget to create. Its `name` is ignored.
     """
@@ -1991,9 +1863,7 @@ class CreateBudgetRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "CreateBudgetRequest", CreateBudgetRequest
-)
+default_message_pool.register_message("llmgateway.v1", "CreateBudgetRequest", CreateBudgetRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -2007,9 +1877,7 @@ class CreateDatasetRequest(betterproto2.Message):
     The tenant that the dataset belongs to, as `tenants/{tenant}`.
     """
 
-    dataset: "Dataset | None" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    dataset: "Dataset | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The dataset to create. Its `name` is ignored.
     """
@@ -2025,9 +1893,7 @@ class CreateDatasetRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "CreateDatasetRequest", CreateDatasetRequest
-)
+default_message_pool.register_message("llmgateway.v1", "CreateDatasetRequest", CreateDatasetRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -2036,9 +1902,7 @@ class CreateDeploymentRequest(betterproto2.Message):
     Request of `CreateDeployment`.
     """
 
-    deployment: "Deployment | None" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    deployment: "Deployment | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The deployment to create. Its `name` is ignored.
     """
@@ -2054,9 +1918,7 @@ class CreateDeploymentRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "CreateDeploymentRequest", CreateDeploymentRequest
-)
+default_message_pool.register_message("llmgateway.v1", "CreateDeploymentRequest", CreateDeploymentRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -2070,9 +1932,7 @@ class CreateEvaluationRequest(betterproto2.Message):
     The tenant that the evaluation belongs to, as `tenants/{tenant}`.
     """
 
-    evaluation: "Evaluation | None" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    evaluation: "Evaluation | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The evaluation to create. Its `name` is ignored.
     """
@@ -2088,9 +1948,7 @@ class CreateEvaluationRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "CreateEvaluationRequest", CreateEvaluationRequest
-)
+default_message_pool.register_message("llmgateway.v1", "CreateEvaluationRequest", CreateEvaluationRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -2099,9 +1957,7 @@ class CreateModelRequest(betterproto2.Message):
     Request of `CreateModel`.
     """
 
-    model: "Model | None" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    model: "Model | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The model to create. Its `name` is ignored.
     """
@@ -2117,9 +1973,7 @@ class CreateModelRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "CreateModelRequest", CreateModelRequest
-)
+default_message_pool.register_message("llmgateway.v1", "CreateModelRequest", CreateModelRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -2128,9 +1982,7 @@ class CreateProviderRequest(betterproto2.Message):
     Request of `CreateProvider`.
     """
 
-    provider: "Provider | None" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    provider: "Provider | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The provider to create. Its `name` is ignored.
     """
@@ -2146,9 +1998,7 @@ class CreateProviderRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "CreateProviderRequest", CreateProviderRequest
-)
+default_message_pool.register_message("llmgateway.v1", "CreateProviderRequest", CreateProviderRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -2157,9 +2007,7 @@ class CreateRouteRequest(betterproto2.Message):
     Request of `CreateRoute`.
     """
 
-    route: "Route | None" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    route: "Route | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The route to create. Its `name` is ignored.
     """
@@ -2175,9 +2023,7 @@ class CreateRouteRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "CreateRouteRequest", CreateRouteRequest
-)
+default_message_pool.register_message("llmgateway.v1", "CreateRouteRequest", CreateRouteRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -2186,9 +2032,7 @@ class CreateTenantRequest(betterproto2.Message):
     Request of `CreateTenant`.
     """
 
-    tenant: "Tenant | None" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    tenant: "Tenant | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The tenant to create. Its `name` is ignored.
     """
@@ -2204,9 +2048,7 @@ class CreateTenantRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "CreateTenantRequest", CreateTenantRequest
-)
+default_message_pool.register_message("llmgateway.v1", "CreateTenantRequest", CreateTenantRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -2215,9 +2057,7 @@ class CreateUseCaseRequest(betterproto2.Message):
     Request of `CreateUseCase`.
     """
 
-    use_case: "UseCase | None" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    use_case: "UseCase | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The use case to create. Its `name` is ignored.
     """
@@ -2233,9 +2073,7 @@ class CreateUseCaseRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "CreateUseCaseRequest", CreateUseCaseRequest
-)
+default_message_pool.register_message("llmgateway.v1", "CreateUseCaseRequest", CreateUseCaseRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -2290,11 +2128,7 @@ class Dataset(betterproto2.Message):
     """
 
     labels: "dict[str, str]" = betterproto2.field(
-        4,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        4, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     Labels for people and filters, as in `ChatRequest`.
@@ -2306,20 +2140,14 @@ class Dataset(betterproto2.Message):
     """
 
     create_time: "datetime.datetime | None" = betterproto2.field(
-        20,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        20, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the dataset was created.
     """
 
     update_time: "datetime.datetime | None" = betterproto2.field(
-        21,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        21, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the dataset last changed.
@@ -2355,23 +2183,17 @@ class Decision(betterproto2.Message):
     The model, route or use case that was asked for.
     """
 
-    strategy: "Strategy" = betterproto2.field(
-        4, betterproto2.TYPE_ENUM, default_factory=lambda: Strategy(0)
-    )
+    strategy: "Strategy" = betterproto2.field(4, betterproto2.TYPE_ENUM, default_factory=lambda: Strategy(0))
     """
     The strategy that ordered the candidates.
     """
 
-    candidates: "list[RankedCandidate]" = betterproto2.field(
-        5, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    candidates: "list[RankedCandidate]" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The candidates in the order they would be tried.
     """
 
-    refusals: "list[Refusal]" = betterproto2.field(
-        6, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    refusals: "list[Refusal]" = betterproto2.field(6, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The candidates that could not serve, and why.
     """
@@ -2382,10 +2204,7 @@ class Decision(betterproto2.Message):
     """
 
     create_time: "datetime.datetime | None" = betterproto2.field(
-        20,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        20, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When it was decided.
@@ -2412,9 +2231,7 @@ class DeleteApiKeyRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "DeleteApiKeyRequest", DeleteApiKeyRequest
-)
+default_message_pool.register_message("llmgateway.v1", "DeleteApiKeyRequest", DeleteApiKeyRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -2434,9 +2251,7 @@ class DeleteBudgetRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "DeleteBudgetRequest", DeleteBudgetRequest
-)
+default_message_pool.register_message("llmgateway.v1", "DeleteBudgetRequest", DeleteBudgetRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -2456,9 +2271,7 @@ class DeleteDatasetRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "DeleteDatasetRequest", DeleteDatasetRequest
-)
+default_message_pool.register_message("llmgateway.v1", "DeleteDatasetRequest", DeleteDatasetRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -2478,9 +2291,7 @@ class DeleteDeploymentRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "DeleteDeploymentRequest", DeleteDeploymentRequest
-)
+default_message_pool.register_message("llmgateway.v1", "DeleteDeploymentRequest", DeleteDeploymentRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -2500,9 +2311,7 @@ class DeleteEvaluationRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "DeleteEvaluationRequest", DeleteEvaluationRequest
-)
+default_message_pool.register_message("llmgateway.v1", "DeleteEvaluationRequest", DeleteEvaluationRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -2522,9 +2331,7 @@ class DeleteModelRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "DeleteModelRequest", DeleteModelRequest
-)
+default_message_pool.register_message("llmgateway.v1", "DeleteModelRequest", DeleteModelRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -2544,9 +2351,7 @@ class DeleteProviderRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "DeleteProviderRequest", DeleteProviderRequest
-)
+default_message_pool.register_message("llmgateway.v1", "DeleteProviderRequest", DeleteProviderRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -2566,9 +2371,7 @@ class DeleteRouteRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "DeleteRouteRequest", DeleteRouteRequest
-)
+default_message_pool.register_message("llmgateway.v1", "DeleteRouteRequest", DeleteRouteRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -2588,9 +2391,7 @@ class DeleteTenantRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "DeleteTenantRequest", DeleteTenantRequest
-)
+default_message_pool.register_message("llmgateway.v1", "DeleteTenantRequest", DeleteTenantRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -2610,9 +2411,7 @@ class DeleteUseCaseRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "DeleteUseCaseRequest", DeleteUseCaseRequest
-)
+default_message_pool.register_message("llmgateway.v1", "DeleteUseCaseRequest", DeleteUseCaseRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -2671,9 +2470,7 @@ class Deployment(betterproto2.Message):
     Order among deployments of one model; lower goes first.
     """
 
-    price: "Price | None" = betterproto2.field(
-        11, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    price: "Price | None" = betterproto2.field(11, betterproto2.TYPE_MESSAGE, optional=True)
     """
     What this deployment costs, where it differs from the model's price.
     """
@@ -2689,42 +2486,28 @@ class Deployment(betterproto2.Message):
     """
 
     labels: "dict[str, str]" = betterproto2.field(
-        14,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        14, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     Labels for routing and filters, as in `ChatRequest`.
     """
 
     headers: "dict[str, str]" = betterproto2.field(
-        15,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        15, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     Headers sent with every request to the deployment, besides the provider's. No credentials. At most 32.
     """
 
     create_time: "datetime.datetime | None" = betterproto2.field(
-        20,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        20, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the deployment was created.
     """
 
     update_time: "datetime.datetime | None" = betterproto2.field(
-        21,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        21, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the deployment last changed.
@@ -2748,9 +2531,7 @@ class DescribeHealthRequest(betterproto2.Message):
     pass
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "DescribeHealthRequest", DescribeHealthRequest
-)
+default_message_pool.register_message("llmgateway.v1", "DescribeHealthRequest", DescribeHealthRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -2759,17 +2540,13 @@ class DescribeHealthResponse(betterproto2.Message):
     Response of `DescribeHealth`.
     """
 
-    summary: "HealthSummary | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    summary: "HealthSummary | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The parts and their states.
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "DescribeHealthResponse", DescribeHealthResponse
-)
+default_message_pool.register_message("llmgateway.v1", "DescribeHealthResponse", DescribeHealthResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -2788,9 +2565,7 @@ class EmbedContentRequest(betterproto2.Message):
     The texts, 1 to 2,048, none empty.
     """
 
-    dimensions: "int | None" = betterproto2.field(
-        3, betterproto2.TYPE_INT32, optional=True
-    )
+    dimensions: "int | None" = betterproto2.field(3, betterproto2.TYPE_INT32, optional=True)
     """
     Length of the vectors, where the model can shorten them, 1 or more.
     """
@@ -2801,11 +2576,7 @@ class EmbedContentRequest(betterproto2.Message):
     """
 
     labels: "dict[str, str]" = betterproto2.field(
-        5,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        5, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     Labels for routing, reports and limits, as in `ChatRequest`.
@@ -2817,11 +2588,7 @@ class EmbedContentRequest(betterproto2.Message):
     """
 
     provider_options: "dict[str, str]" = betterproto2.field(
-        7,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        7, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     Fields for one wire format only, as in `ChatRequest`.
@@ -2838,9 +2605,7 @@ class EmbedContentRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "EmbedContentRequest", EmbedContentRequest
-)
+default_message_pool.register_message("llmgateway.v1", "EmbedContentRequest", EmbedContentRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -2849,16 +2614,12 @@ class EmbedContentResponse(betterproto2.Message):
     Vectors.
     """
 
-    embeddings: "list[Embedding]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    embeddings: "list[Embedding]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     One vector a text, in the order of the texts.
     """
 
-    usage: "Usage | None" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    usage: "Usage | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Tokens used.
     """
@@ -2878,23 +2639,17 @@ class EmbedContentResponse(betterproto2.Message):
     The model that answered, in the provider's own words.
     """
 
-    attempts: "list[Attempt]" = betterproto2.field(
-        6, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    attempts: "list[Attempt]" = betterproto2.field(6, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     Every try, in order; the last one answered.
     """
 
-    cost_nanos: "int | None" = betterproto2.field(
-        7, betterproto2.TYPE_INT64, optional=True
-    )
+    cost_nanos: "int | None" = betterproto2.field(7, betterproto2.TYPE_INT64, optional=True)
     """
     Cost in nano-dollars. Unset when the model has no price.
     """
 
-    warnings: "list[Warning]" = betterproto2.field(
-        8, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    warnings: "list[Warning]" = betterproto2.field(8, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     What was left out or changed on the way.
     """
@@ -2905,9 +2660,7 @@ class EmbedContentResponse(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "EmbedContentResponse", EmbedContentResponse
-)
+default_message_pool.register_message("llmgateway.v1", "EmbedContentResponse", EmbedContentResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -2916,9 +2669,7 @@ class Embedding(betterproto2.Message):
     A vector that stands for a text.
     """
 
-    values: "list[float]" = betterproto2.field(
-        1, betterproto2.TYPE_FLOAT, repeated=True
-    )
+    values: "list[float]" = betterproto2.field(1, betterproto2.TYPE_FLOAT, repeated=True)
     """
     The vector.
     """
@@ -2933,37 +2684,27 @@ class ErrorDetails(betterproto2.Message):
     What a call that failed carries besides its status. Kept as one message so that tools find the detail types.
     """
 
-    info: "__google__rpc__.ErrorInfo | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    info: "__google__rpc__.ErrorInfo | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The reason, its domain and its variable parts.
     """
 
-    request: "__google__rpc__.RequestInfo | None" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    request: "__google__rpc__.RequestInfo | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The id of the request, which the gateway's logs carry too.
     """
 
-    retry: "__google__rpc__.RetryInfo | None" = betterproto2.field(
-        3, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    retry: "__google__rpc__.RetryInfo | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
     """
     When to try again.
     """
 
-    bad_request: "__google__rpc__.BadRequest | None" = betterproto2.field(
-        4, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    bad_request: "__google__rpc__.BadRequest | None" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The fields that were refused.
     """
 
-    quota: "__google__rpc__.QuotaFailure | None" = betterproto2.field(
-        5, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    quota: "__google__rpc__.QuotaFailure | None" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The limits that were reached.
     """
@@ -2975,9 +2716,7 @@ class ErrorDetails(betterproto2.Message):
     The conditions that did not hold.
     """
 
-    resource: "__google__rpc__.ResourceInfo | None" = betterproto2.field(
-        7, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    resource: "__google__rpc__.ResourceInfo | None" = betterproto2.field(7, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The resource that the error is about.
     """
@@ -3007,53 +2746,37 @@ class Evaluation(betterproto2.Message):
     The examples, as `tenants/{tenant}/datasets/{dataset}`.
     """
 
-    candidates: "list[str]" = betterproto2.field(
-        4, betterproto2.TYPE_STRING, repeated=True
-    )
+    candidates: "list[str]" = betterproto2.field(4, betterproto2.TYPE_STRING, repeated=True)
     """
     What answers: models and routes by name, 1 to 32.
     """
 
-    scorers: "list[Scorer]" = betterproto2.field(
-        5, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    scorers: "list[Scorer]" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     How answers are scored, 1 to 16.
     """
 
-    generation: "Generation | None" = betterproto2.field(
-        6, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    generation: "Generation | None" = betterproto2.field(6, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Generation settings for every call.
     """
 
     labels: "dict[str, str]" = betterproto2.field(
-        7,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        7, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     Labels for people and filters, as in `ChatRequest`.
     """
 
     create_time: "datetime.datetime | None" = betterproto2.field(
-        20,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        20, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the evaluation was created.
     """
 
     update_time: "datetime.datetime | None" = betterproto2.field(
-        21,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        21, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the evaluation last changed.
@@ -3101,9 +2824,7 @@ class EvaluationRun(betterproto2.Message):
     How many failed.
     """
 
-    mean_scores: "list[EvaluationRunMeanScore]" = betterproto2.field(
-        6, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    mean_scores: "list[EvaluationRunMeanScore]" = betterproto2.field(6, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     Mean scores, by candidate and scorer.
     """
@@ -3114,20 +2835,14 @@ class EvaluationRun(betterproto2.Message):
     """
 
     end_time: "datetime.datetime | None" = betterproto2.field(
-        8,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        8, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the run ended.
     """
 
     create_time: "datetime.datetime | None" = betterproto2.field(
-        20,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        20, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the run started.
@@ -3164,9 +2879,7 @@ class EvaluationRunMeanScore(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "EvaluationRun.MeanScore", EvaluationRunMeanScore
-)
+default_message_pool.register_message("llmgateway.v1", "EvaluationRun.MeanScore", EvaluationRunMeanScore)
 
 
 @dataclass(eq=False, repr=False)
@@ -3180,9 +2893,7 @@ class Example(betterproto2.Message):
     Id of the example, unique in its dataset: 1 to 128 visible ASCII characters.
     """
 
-    messages: "list[Message]" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    messages: "list[Message]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The conversation to be answered.
     """
@@ -3193,11 +2904,7 @@ class Example(betterproto2.Message):
     """
 
     labels: "dict[str, str]" = betterproto2.field(
-        4,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        4, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     Labels to split results by, as in `ChatRequest`.
@@ -3213,9 +2920,7 @@ class Failed(betterproto2.Message):
     The last event of an answer that broke off. On gRPC the call ends with the same error as its status.
     """
 
-    reason: "ErrorReason" = betterproto2.field(
-        1, betterproto2.TYPE_ENUM, default_factory=lambda: ErrorReason(0)
-    )
+    reason: "ErrorReason" = betterproto2.field(1, betterproto2.TYPE_ENUM, default_factory=lambda: ErrorReason(0))
     """
     Why.
     """
@@ -3236,43 +2941,30 @@ class Failed(betterproto2.Message):
     """
 
     retry_delay: "datetime.timedelta | None" = betterproto2.field(
-        5,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        5, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     When to send it again, where that is known.
     """
 
     metadata: "dict[str, str]" = betterproto2.field(
-        6,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        6, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     Variable parts of the message, by name.
     """
 
-    usage: "Usage | None" = betterproto2.field(
-        7, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    usage: "Usage | None" = betterproto2.field(7, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Tokens used until then, as far as known.
     """
 
-    attempts: "list[Attempt]" = betterproto2.field(
-        8, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    attempts: "list[Attempt]" = betterproto2.field(8, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     Every try, in order.
     """
 
-    cost_nanos: "int | None" = betterproto2.field(
-        9, betterproto2.TYPE_INT64, optional=True
-    )
+    cost_nanos: "int | None" = betterproto2.field(9, betterproto2.TYPE_INT64, optional=True)
     """
     Cost until then in nano-dollars. Unset when the model has no price.
     """
@@ -3299,23 +2991,17 @@ class Finished(betterproto2.Message):
     The provider's own word for why it ended.
     """
 
-    usage: "Usage | None" = betterproto2.field(
-        3, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    usage: "Usage | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Tokens used by the attempt that answered.
     """
 
-    attempts: "list[Attempt]" = betterproto2.field(
-        4, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    attempts: "list[Attempt]" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     Every try, in order; the last one answered.
     """
 
-    cost_nanos: "int | None" = betterproto2.field(
-        5, betterproto2.TYPE_INT64, optional=True
-    )
+    cost_nanos: "int | None" = betterproto2.field(5, betterproto2.TYPE_INT64, optional=True)
     """
     Cost of all tries in nano-dollars. Unset when the model has no price.
     """
@@ -3370,16 +3056,12 @@ class Generation(betterproto2.Message):
     How the answer is generated. An unset field means the provider's default.
     """
 
-    temperature: "float | None" = betterproto2.field(
-        1, betterproto2.TYPE_DOUBLE, optional=True
-    )
+    temperature: "float | None" = betterproto2.field(1, betterproto2.TYPE_DOUBLE, optional=True)
     """
     Randomness, 0 to 2.
     """
 
-    top_p: "float | None" = betterproto2.field(
-        2, betterproto2.TYPE_DOUBLE, optional=True
-    )
+    top_p: "float | None" = betterproto2.field(2, betterproto2.TYPE_DOUBLE, optional=True)
     """
     Nucleus sampling, above 0 to 1.
     """
@@ -3389,9 +3071,7 @@ class Generation(betterproto2.Message):
     Sampling among the k likeliest tokens, 1 or more.
     """
 
-    max_output_tokens: "int | None" = betterproto2.field(
-        4, betterproto2.TYPE_INT32, optional=True
-    )
+    max_output_tokens: "int | None" = betterproto2.field(4, betterproto2.TYPE_INT32, optional=True)
     """
     Most tokens the answer may have, reasoning included, 1 or more.
     """
@@ -3406,23 +3086,17 @@ class Generation(betterproto2.Message):
     Seed for repeatable sampling, where the provider has it.
     """
 
-    presence_penalty: "float | None" = betterproto2.field(
-        7, betterproto2.TYPE_DOUBLE, optional=True
-    )
+    presence_penalty: "float | None" = betterproto2.field(7, betterproto2.TYPE_DOUBLE, optional=True)
     """
     Penalty on tokens that occurred at all, -2 to 2.
     """
 
-    frequency_penalty: "float | None" = betterproto2.field(
-        8, betterproto2.TYPE_DOUBLE, optional=True
-    )
+    frequency_penalty: "float | None" = betterproto2.field(8, betterproto2.TYPE_DOUBLE, optional=True)
     """
     Penalty on tokens by how often they occurred, -2 to 2.
     """
 
-    response_format: "ResponseFormat | None" = betterproto2.field(
-        9, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    response_format: "ResponseFormat | None" = betterproto2.field(9, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Shape of the answer.
     """
@@ -3432,9 +3106,7 @@ class Generation(betterproto2.Message):
     Whether log probabilities of the answer's tokens are returned.
     """
 
-    top_logprobs: "int | None" = betterproto2.field(
-        11, betterproto2.TYPE_INT32, optional=True
-    )
+    top_logprobs: "int | None" = betterproto2.field(11, betterproto2.TYPE_INT32, optional=True)
     """
     How many alternatives are returned for each token, 0 to 20. Needs `logprobs`.
     """
@@ -3446,19 +3118,13 @@ class Generation(betterproto2.Message):
     How much the model thinks before it answers.
     """
 
-    max_reasoning_tokens: "int | None" = betterproto2.field(
-        13, betterproto2.TYPE_INT32, optional=True
-    )
+    max_reasoning_tokens: "int | None" = betterproto2.field(13, betterproto2.TYPE_INT32, optional=True)
     """
     Most tokens the model may think, where the provider takes a number.
     """
 
     logit_bias: "dict[str, float]" = betterproto2.field(
-        14,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_DOUBLE
-        ),
+        14, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_DOUBLE)
     )
     """
     Change of likelihood by token id of the provider's tokenizer, each -100 to 100.
@@ -3469,9 +3135,7 @@ class Generation(betterproto2.Message):
     How wordy the answer is: `low`, `medium` or `high`.
     """
 
-    output_modalities: "list[str]" = betterproto2.field(
-        16, betterproto2.TYPE_STRING, repeated=True
-    )
+    output_modalities: "list[str]" = betterproto2.field(16, betterproto2.TYPE_STRING, repeated=True)
     """
     Kinds of output wanted: `text`, `audio`, `image`. Empty means text.
     """
@@ -3512,9 +3176,7 @@ class GetApiKeyRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "GetApiKeyRequest", GetApiKeyRequest
-)
+default_message_pool.register_message("llmgateway.v1", "GetApiKeyRequest", GetApiKeyRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -3529,9 +3191,7 @@ class GetBudgetRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "GetBudgetRequest", GetBudgetRequest
-)
+default_message_pool.register_message("llmgateway.v1", "GetBudgetRequest", GetBudgetRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -3546,9 +3206,7 @@ class GetDatasetRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "GetDatasetRequest", GetDatasetRequest
-)
+default_message_pool.register_message("llmgateway.v1", "GetDatasetRequest", GetDatasetRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -3563,9 +3221,7 @@ class GetDecisionRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "GetDecisionRequest", GetDecisionRequest
-)
+default_message_pool.register_message("llmgateway.v1", "GetDecisionRequest", GetDecisionRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -3580,9 +3236,7 @@ class GetDeploymentRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "GetDeploymentRequest", GetDeploymentRequest
-)
+default_message_pool.register_message("llmgateway.v1", "GetDeploymentRequest", GetDeploymentRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -3597,9 +3251,7 @@ class GetEvaluationRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "GetEvaluationRequest", GetEvaluationRequest
-)
+default_message_pool.register_message("llmgateway.v1", "GetEvaluationRequest", GetEvaluationRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -3611,9 +3263,7 @@ class GetHealthSummaryRequest(betterproto2.Message):
     pass
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "GetHealthSummaryRequest", GetHealthSummaryRequest
-)
+default_message_pool.register_message("llmgateway.v1", "GetHealthSummaryRequest", GetHealthSummaryRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -3628,9 +3278,7 @@ class GetModelRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "GetModelRequest", GetModelRequest
-)
+default_message_pool.register_message("llmgateway.v1", "GetModelRequest", GetModelRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -3645,9 +3293,7 @@ class GetProviderRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "GetProviderRequest", GetProviderRequest
-)
+default_message_pool.register_message("llmgateway.v1", "GetProviderRequest", GetProviderRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -3662,9 +3308,7 @@ class GetRouteRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "GetRouteRequest", GetRouteRequest
-)
+default_message_pool.register_message("llmgateway.v1", "GetRouteRequest", GetRouteRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -3679,9 +3323,7 @@ class GetTenantRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "GetTenantRequest", GetTenantRequest
-)
+default_message_pool.register_message("llmgateway.v1", "GetTenantRequest", GetTenantRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -3696,9 +3338,7 @@ class GetUseCaseRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "GetUseCaseRequest", GetUseCaseRequest
-)
+default_message_pool.register_message("llmgateway.v1", "GetUseCaseRequest", GetUseCaseRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -3714,9 +3354,7 @@ class HealthSummary(betterproto2.Message):
     The worst state among the components.
     """
 
-    components: "list[HealthSummaryComponent]" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    components: "list[HealthSummaryComponent]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The parts of the gateway and what it depends on.
     """
@@ -3727,10 +3365,7 @@ class HealthSummary(betterproto2.Message):
     """
 
     start_time: "datetime.datetime | None" = betterproto2.field(
-        4,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        4, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the process started.
@@ -3764,9 +3399,7 @@ class HealthSummaryComponent(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "HealthSummary.Component", HealthSummaryComponent
-)
+default_message_pool.register_message("llmgateway.v1", "HealthSummary.Component", HealthSummaryComponent)
 
 
 @dataclass(eq=False, repr=False)
@@ -3780,17 +3413,13 @@ class ImportExamplesRequest(betterproto2.Message):
     The dataset, as `tenants/{tenant}/datasets/{dataset}`.
     """
 
-    examples: "list[Example]" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    examples: "list[Example]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The examples, 1 to 1,000.
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ImportExamplesRequest", ImportExamplesRequest
-)
+default_message_pool.register_message("llmgateway.v1", "ImportExamplesRequest", ImportExamplesRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -3810,9 +3439,7 @@ class ImportExamplesResponse(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ImportExamplesResponse", ImportExamplesResponse
-)
+default_message_pool.register_message("llmgateway.v1", "ImportExamplesResponse", ImportExamplesResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -3842,9 +3469,7 @@ class ListApiKeysRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ListApiKeysRequest", ListApiKeysRequest
-)
+default_message_pool.register_message("llmgateway.v1", "ListApiKeysRequest", ListApiKeysRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -3853,9 +3478,7 @@ class ListApiKeysResponse(betterproto2.Message):
     Response of `ListApiKeys`.
     """
 
-    api_keys: "list[ApiKey]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    api_keys: "list[ApiKey]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The api keys, by name.
     """
@@ -3866,9 +3489,7 @@ class ListApiKeysResponse(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ListApiKeysResponse", ListApiKeysResponse
-)
+default_message_pool.register_message("llmgateway.v1", "ListApiKeysResponse", ListApiKeysResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -3898,9 +3519,7 @@ class ListAuditEventsRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ListAuditEventsRequest", ListAuditEventsRequest
-)
+default_message_pool.register_message("llmgateway.v1", "ListAuditEventsRequest", ListAuditEventsRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -3909,9 +3528,7 @@ class ListAuditEventsResponse(betterproto2.Message):
     Response of `ListAuditEvents`.
     """
 
-    audit_events: "list[AuditEvent]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    audit_events: "list[AuditEvent]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The audit events, newest first.
     """
@@ -3922,9 +3539,7 @@ class ListAuditEventsResponse(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ListAuditEventsResponse", ListAuditEventsResponse
-)
+default_message_pool.register_message("llmgateway.v1", "ListAuditEventsResponse", ListAuditEventsResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -3954,9 +3569,7 @@ class ListBudgetsRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ListBudgetsRequest", ListBudgetsRequest
-)
+default_message_pool.register_message("llmgateway.v1", "ListBudgetsRequest", ListBudgetsRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -3965,9 +3578,7 @@ class ListBudgetsResponse(betterproto2.Message):
     Response of `ListBudgets`.
     """
 
-    budgets: "list[Budget]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    budgets: "list[Budget]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The budgets, by name.
     """
@@ -3978,9 +3589,7 @@ class ListBudgetsResponse(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ListBudgetsResponse", ListBudgetsResponse
-)
+default_message_pool.register_message("llmgateway.v1", "ListBudgetsResponse", ListBudgetsResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -4010,9 +3619,7 @@ class ListDatasetsRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ListDatasetsRequest", ListDatasetsRequest
-)
+default_message_pool.register_message("llmgateway.v1", "ListDatasetsRequest", ListDatasetsRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -4021,9 +3628,7 @@ class ListDatasetsResponse(betterproto2.Message):
     Response of `ListDatasets`.
     """
 
-    datasets: "list[Dataset]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    datasets: "list[Dataset]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The datasets, by name.
     """
@@ -4034,9 +3639,7 @@ class ListDatasetsResponse(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ListDatasetsResponse", ListDatasetsResponse
-)
+default_message_pool.register_message("llmgateway.v1", "ListDatasetsResponse", ListDatasetsResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -4061,9 +3664,7 @@ class ListDecisionsRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ListDecisionsRequest", ListDecisionsRequest
-)
+default_message_pool.register_message("llmgateway.v1", "ListDecisionsRequest", ListDecisionsRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -4072,9 +3673,7 @@ class ListDecisionsResponse(betterproto2.Message):
     Response of `ListDecisions`.
     """
 
-    decisions: "list[Decision]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    decisions: "list[Decision]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The decisions, newest first.
     """
@@ -4085,9 +3684,7 @@ class ListDecisionsResponse(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ListDecisionsResponse", ListDecisionsResponse
-)
+default_message_pool.register_message("llmgateway.v1", "ListDecisionsResponse", ListDecisionsResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -4112,9 +3709,7 @@ class ListDeploymentsRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ListDeploymentsRequest", ListDeploymentsRequest
-)
+default_message_pool.register_message("llmgateway.v1", "ListDeploymentsRequest", ListDeploymentsRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -4123,9 +3718,7 @@ class ListDeploymentsResponse(betterproto2.Message):
     Response of `ListDeployments`.
     """
 
-    deployments: "list[Deployment]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    deployments: "list[Deployment]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The deployments, by name.
     """
@@ -4136,9 +3729,7 @@ class ListDeploymentsResponse(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ListDeploymentsResponse", ListDeploymentsResponse
-)
+default_message_pool.register_message("llmgateway.v1", "ListDeploymentsResponse", ListDeploymentsResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -4168,9 +3759,7 @@ class ListEvaluationsRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ListEvaluationsRequest", ListEvaluationsRequest
-)
+default_message_pool.register_message("llmgateway.v1", "ListEvaluationsRequest", ListEvaluationsRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -4179,9 +3768,7 @@ class ListEvaluationsResponse(betterproto2.Message):
     Response of `ListEvaluations`.
     """
 
-    evaluations: "list[Evaluation]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    evaluations: "list[Evaluation]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The evaluations, by name.
     """
@@ -4192,9 +3779,7 @@ class ListEvaluationsResponse(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ListEvaluationsResponse", ListEvaluationsResponse
-)
+default_message_pool.register_message("llmgateway.v1", "ListEvaluationsResponse", ListEvaluationsResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -4219,9 +3804,7 @@ class ListExamplesRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ListExamplesRequest", ListExamplesRequest
-)
+default_message_pool.register_message("llmgateway.v1", "ListExamplesRequest", ListExamplesRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -4230,9 +3813,7 @@ class ListExamplesResponse(betterproto2.Message):
     Response of `ListExamples`.
     """
 
-    examples: "list[Example]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    examples: "list[Example]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The examples, by id.
     """
@@ -4243,9 +3824,7 @@ class ListExamplesResponse(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ListExamplesResponse", ListExamplesResponse
-)
+default_message_pool.register_message("llmgateway.v1", "ListExamplesResponse", ListExamplesResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -4270,9 +3849,7 @@ class ListModelsRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ListModelsRequest", ListModelsRequest
-)
+default_message_pool.register_message("llmgateway.v1", "ListModelsRequest", ListModelsRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -4281,9 +3858,7 @@ class ListModelsResponse(betterproto2.Message):
     Response of `ListModels`.
     """
 
-    models: "list[Model]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    models: "list[Model]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The models, by name.
     """
@@ -4294,9 +3869,7 @@ class ListModelsResponse(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ListModelsResponse", ListModelsResponse
-)
+default_message_pool.register_message("llmgateway.v1", "ListModelsResponse", ListModelsResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -4321,9 +3894,7 @@ class ListProvidersRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ListProvidersRequest", ListProvidersRequest
-)
+default_message_pool.register_message("llmgateway.v1", "ListProvidersRequest", ListProvidersRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -4332,9 +3903,7 @@ class ListProvidersResponse(betterproto2.Message):
     Response of `ListProviders`.
     """
 
-    providers: "list[Provider]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    providers: "list[Provider]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The providers, by name.
     """
@@ -4345,9 +3914,7 @@ class ListProvidersResponse(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ListProvidersResponse", ListProvidersResponse
-)
+default_message_pool.register_message("llmgateway.v1", "ListProvidersResponse", ListProvidersResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -4372,9 +3939,7 @@ class ListResultsRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ListResultsRequest", ListResultsRequest
-)
+default_message_pool.register_message("llmgateway.v1", "ListResultsRequest", ListResultsRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -4383,9 +3948,7 @@ class ListResultsResponse(betterproto2.Message):
     Response of `ListResults`.
     """
 
-    results: "list[Result]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    results: "list[Result]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The results, by example and candidate.
     """
@@ -4396,9 +3959,7 @@ class ListResultsResponse(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ListResultsResponse", ListResultsResponse
-)
+default_message_pool.register_message("llmgateway.v1", "ListResultsResponse", ListResultsResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -4423,9 +3984,7 @@ class ListRoutesRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ListRoutesRequest", ListRoutesRequest
-)
+default_message_pool.register_message("llmgateway.v1", "ListRoutesRequest", ListRoutesRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -4434,9 +3993,7 @@ class ListRoutesResponse(betterproto2.Message):
     Response of `ListRoutes`.
     """
 
-    routes: "list[Route]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    routes: "list[Route]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The routes, by name.
     """
@@ -4447,9 +4004,7 @@ class ListRoutesResponse(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ListRoutesResponse", ListRoutesResponse
-)
+default_message_pool.register_message("llmgateway.v1", "ListRoutesResponse", ListRoutesResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -4474,9 +4029,7 @@ class ListTenantsRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ListTenantsRequest", ListTenantsRequest
-)
+default_message_pool.register_message("llmgateway.v1", "ListTenantsRequest", ListTenantsRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -4485,9 +4038,7 @@ class ListTenantsResponse(betterproto2.Message):
     Response of `ListTenants`.
     """
 
-    tenants: "list[Tenant]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    tenants: "list[Tenant]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The tenants, by name.
     """
@@ -4498,9 +4049,7 @@ class ListTenantsResponse(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ListTenantsResponse", ListTenantsResponse
-)
+default_message_pool.register_message("llmgateway.v1", "ListTenantsResponse", ListTenantsResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -4530,9 +4079,7 @@ class ListUsageRecordsRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ListUsageRecordsRequest", ListUsageRecordsRequest
-)
+default_message_pool.register_message("llmgateway.v1", "ListUsageRecordsRequest", ListUsageRecordsRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -4541,9 +4088,7 @@ class ListUsageRecordsResponse(betterproto2.Message):
     Response of `ListUsageRecords`.
     """
 
-    usage_records: "list[UsageRecord]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    usage_records: "list[UsageRecord]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The usage records, newest first.
     """
@@ -4554,9 +4099,7 @@ class ListUsageRecordsResponse(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ListUsageRecordsResponse", ListUsageRecordsResponse
-)
+default_message_pool.register_message("llmgateway.v1", "ListUsageRecordsResponse", ListUsageRecordsResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -4581,9 +4124,7 @@ class ListUseCasesRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ListUseCasesRequest", ListUseCasesRequest
-)
+default_message_pool.register_message("llmgateway.v1", "ListUseCasesRequest", ListUseCasesRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -4592,9 +4133,7 @@ class ListUseCasesResponse(betterproto2.Message):
     Response of `ListUseCases`.
     """
 
-    use_cases: "list[UseCase]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    use_cases: "list[UseCase]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The use cases, by name.
     """
@@ -4605,9 +4144,7 @@ class ListUseCasesResponse(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ListUseCasesResponse", ListUseCasesResponse
-)
+default_message_pool.register_message("llmgateway.v1", "ListUseCasesResponse", ListUseCasesResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -4616,9 +4153,7 @@ class Logprobs(betterproto2.Message):
     Log probabilities of a run of tokens.
     """
 
-    tokens: "list[TokenLogprob]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    tokens: "list[TokenLogprob]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     One entry a token, in order.
     """
@@ -4641,23 +4176,17 @@ class Media(betterproto2.Message):
         - source: Where the bytes are.
     """
 
-    data: "bytes | None" = betterproto2.field(
-        1, betterproto2.TYPE_BYTES, optional=True, group="source"
-    )
+    data: "bytes | None" = betterproto2.field(1, betterproto2.TYPE_BYTES, optional=True, group="source")
     """
     The bytes themselves.
     """
 
-    url: "str | None" = betterproto2.field(
-        2, betterproto2.TYPE_STRING, optional=True, group="source"
-    )
+    url: "str | None" = betterproto2.field(2, betterproto2.TYPE_STRING, optional=True, group="source")
     """
     An https address that the provider fetches.
     """
 
-    file_id: "str | None" = betterproto2.field(
-        3, betterproto2.TYPE_STRING, optional=True, group="source"
-    )
+    file_id: "str | None" = betterproto2.field(3, betterproto2.TYPE_STRING, optional=True, group="source")
     """
     The provider's own id of something uploaded or said before.
     """
@@ -4697,16 +4226,12 @@ class Message(betterproto2.Message):
     One turn of a conversation.
     """
 
-    role: "Role" = betterproto2.field(
-        1, betterproto2.TYPE_ENUM, default_factory=lambda: Role(0)
-    )
+    role: "Role" = betterproto2.field(1, betterproto2.TYPE_ENUM, default_factory=lambda: Role(0))
     """
     Who speaks.
     """
 
-    parts: "list[Part]" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    parts: "list[Part]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     What is said, in order. At least one part, except for an assistant turn that said nothing.
     """
@@ -4746,9 +4271,7 @@ class Model(betterproto2.Message):
     Who made the model.
     """
 
-    capabilities: "list[str]" = betterproto2.field(
-        5, betterproto2.TYPE_STRING, repeated=True
-    )
+    capabilities: "list[str]" = betterproto2.field(5, betterproto2.TYPE_STRING, repeated=True)
     """
     What the model can do, such as `chat`, `tools`, `json_schema`, `image_input`, `reasoning`. Empty means not known,
     and nothing is refused for it.
@@ -4764,23 +4287,17 @@ class Model(betterproto2.Message):
     Most tokens that an answer may have. Zero means not known.
     """
 
-    price: "Price | None" = betterproto2.field(
-        8, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    price: "Price | None" = betterproto2.field(8, betterproto2.TYPE_MESSAGE, optional=True)
     """
     What the model costs. Unset means not known.
     """
 
-    status: "ModelStatus" = betterproto2.field(
-        9, betterproto2.TYPE_ENUM, default_factory=lambda: ModelStatus(0)
-    )
+    status: "ModelStatus" = betterproto2.field(9, betterproto2.TYPE_ENUM, default_factory=lambda: ModelStatus(0))
     """
     Where the model stands in its life.
     """
 
-    aliases: "list[str]" = betterproto2.field(
-        10, betterproto2.TYPE_STRING, repeated=True
-    )
+    aliases: "list[str]" = betterproto2.field(10, betterproto2.TYPE_STRING, repeated=True)
     """
     Other ids by which callers may name the model. At most 32.
     """
@@ -4791,31 +4308,21 @@ class Model(betterproto2.Message):
     """
 
     labels: "dict[str, str]" = betterproto2.field(
-        12,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        12, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     Labels for people and filters, as in `ChatRequest`.
     """
 
     create_time: "datetime.datetime | None" = betterproto2.field(
-        20,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        20, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the model was created here.
     """
 
     update_time: "datetime.datetime | None" = betterproto2.field(
-        21,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        21, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the model last changed here.
@@ -4839,87 +4346,63 @@ class Part(betterproto2.Message):
         - content: The piece itself.
     """
 
-    text: "str | None" = betterproto2.field(
-        1, betterproto2.TYPE_STRING, optional=True, group="content"
-    )
+    text: "str | None" = betterproto2.field(1, betterproto2.TYPE_STRING, optional=True, group="content")
     """
     Plain text.
     """
 
-    refusal: "str | None" = betterproto2.field(
-        2, betterproto2.TYPE_STRING, optional=True, group="content"
-    )
+    refusal: "str | None" = betterproto2.field(2, betterproto2.TYPE_STRING, optional=True, group="content")
     """
     Text with which the model declines to answer. Assistant turns only.
     """
 
-    reasoning: "str | None" = betterproto2.field(
-        3, betterproto2.TYPE_STRING, optional=True, group="content"
-    )
+    reasoning: "str | None" = betterproto2.field(3, betterproto2.TYPE_STRING, optional=True, group="content")
     """
     What the model thought before it answered, as far as the provider shows it. Assistant turns only.
     """
 
-    image: "Media | None" = betterproto2.field(
-        4, betterproto2.TYPE_MESSAGE, optional=True, group="content"
-    )
+    image: "Media | None" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, optional=True, group="content")
     """
     A picture.
     """
 
-    audio: "Media | None" = betterproto2.field(
-        5, betterproto2.TYPE_MESSAGE, optional=True, group="content"
-    )
+    audio: "Media | None" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, optional=True, group="content")
     """
     A sound.
     """
 
-    file: "Media | None" = betterproto2.field(
-        6, betterproto2.TYPE_MESSAGE, optional=True, group="content"
-    )
+    file: "Media | None" = betterproto2.field(6, betterproto2.TYPE_MESSAGE, optional=True, group="content")
     """
     A document, such as a PDF.
     """
 
-    video: "Media | None" = betterproto2.field(
-        7, betterproto2.TYPE_MESSAGE, optional=True, group="content"
-    )
+    video: "Media | None" = betterproto2.field(7, betterproto2.TYPE_MESSAGE, optional=True, group="content")
     """
     A moving picture.
     """
 
-    tool_call: "ToolCall | None" = betterproto2.field(
-        8, betterproto2.TYPE_MESSAGE, optional=True, group="content"
-    )
+    tool_call: "ToolCall | None" = betterproto2.field(8, betterproto2.TYPE_MESSAGE, optional=True, group="content")
     """
     A wish of the model to have a tool run. Assistant turns only.
     """
 
-    tool_result: "ToolResult | None" = betterproto2.field(
-        9, betterproto2.TYPE_MESSAGE, optional=True, group="content"
-    )
+    tool_result: "ToolResult | None" = betterproto2.field(9, betterproto2.TYPE_MESSAGE, optional=True, group="content")
     """
     What a tool answered. Tool turns only.
     """
 
-    provider_state: "ProviderState | None" = betterproto2.field(
-        10, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    provider_state: "ProviderState | None" = betterproto2.field(10, betterproto2.TYPE_MESSAGE, optional=True)
     """
     State that the provider wants back unchanged with the next turn, such as a thinking signature.
     It is sent only to the wire format that made it.
     """
 
-    citations: "list[Citation]" = betterproto2.field(
-        11, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    citations: "list[Citation]" = betterproto2.field(11, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     Sources of the text, where the provider names them.
     """
 
-    cache_mark: "CacheMark | None" = betterproto2.field(
-        12, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    cache_mark: "CacheMark | None" = betterproto2.field(12, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Marks the end of a prefix worth caching at the provider.
     """
@@ -4942,65 +4425,47 @@ class PartDelta(betterproto2.Message):
     Which part of the answer grows, from 0, in order of first appearance.
     """
 
-    text: "str | None" = betterproto2.field(
-        2, betterproto2.TYPE_STRING, optional=True, group="delta"
-    )
+    text: "str | None" = betterproto2.field(2, betterproto2.TYPE_STRING, optional=True, group="delta")
     """
     More text.
     """
 
-    refusal: "str | None" = betterproto2.field(
-        3, betterproto2.TYPE_STRING, optional=True, group="delta"
-    )
+    refusal: "str | None" = betterproto2.field(3, betterproto2.TYPE_STRING, optional=True, group="delta")
     """
     More of a refusal.
     """
 
-    reasoning: "str | None" = betterproto2.field(
-        4, betterproto2.TYPE_STRING, optional=True, group="delta"
-    )
+    reasoning: "str | None" = betterproto2.field(4, betterproto2.TYPE_STRING, optional=True, group="delta")
     """
     More of what the model thinks.
     """
 
-    tool_call: "ToolCallDelta | None" = betterproto2.field(
-        5, betterproto2.TYPE_MESSAGE, optional=True, group="delta"
-    )
+    tool_call: "ToolCallDelta | None" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, optional=True, group="delta")
     """
     More of a tool call.
     """
 
-    audio: "Media | None" = betterproto2.field(
-        6, betterproto2.TYPE_MESSAGE, optional=True, group="delta"
-    )
+    audio: "Media | None" = betterproto2.field(6, betterproto2.TYPE_MESSAGE, optional=True, group="delta")
     """
     More of a sound: bytes of `data` and words of `transcript` are appended, other fields replace.
     """
 
-    image: "Media | None" = betterproto2.field(
-        7, betterproto2.TYPE_MESSAGE, optional=True, group="delta"
-    )
+    image: "Media | None" = betterproto2.field(7, betterproto2.TYPE_MESSAGE, optional=True, group="delta")
     """
     A picture, whole.
     """
 
-    logprobs: "Logprobs | None" = betterproto2.field(
-        8, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    logprobs: "Logprobs | None" = betterproto2.field(8, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Log probabilities of the text that this delta adds.
     """
 
-    provider_state: "ProviderState | None" = betterproto2.field(
-        9, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    provider_state: "ProviderState | None" = betterproto2.field(9, betterproto2.TYPE_MESSAGE, optional=True)
     """
     State to send back with the part. Replaces what an earlier delta of the part carried.
     """
 
-    citations: "list[Citation]" = betterproto2.field(
-        10, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    citations: "list[Citation]" = betterproto2.field(10, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     Sources of the part's text. Appended.
     """
@@ -5025,37 +4490,27 @@ class Price(betterproto2.Message):
     Answer tokens that no other field prices.
     """
 
-    input_cached: "int | None" = betterproto2.field(
-        3, betterproto2.TYPE_INT64, optional=True
-    )
+    input_cached: "int | None" = betterproto2.field(3, betterproto2.TYPE_INT64, optional=True)
     """
     Prompt tokens read from the provider's cache. Unset means priced as input.
     """
 
-    input_cache_write: "int | None" = betterproto2.field(
-        4, betterproto2.TYPE_INT64, optional=True
-    )
+    input_cache_write: "int | None" = betterproto2.field(4, betterproto2.TYPE_INT64, optional=True)
     """
     Prompt tokens written to the provider's cache. Unset means priced as input.
     """
 
-    input_audio: "int | None" = betterproto2.field(
-        5, betterproto2.TYPE_INT64, optional=True
-    )
+    input_audio: "int | None" = betterproto2.field(5, betterproto2.TYPE_INT64, optional=True)
     """
     Prompt tokens of sound. Unset means priced as input.
     """
 
-    output_reasoning: "int | None" = betterproto2.field(
-        6, betterproto2.TYPE_INT64, optional=True
-    )
+    output_reasoning: "int | None" = betterproto2.field(6, betterproto2.TYPE_INT64, optional=True)
     """
     Tokens the model thought. Unset means priced as output.
     """
 
-    output_audio: "int | None" = betterproto2.field(
-        7, betterproto2.TYPE_INT64, optional=True
-    )
+    output_audio: "int | None" = betterproto2.field(7, betterproto2.TYPE_INT64, optional=True)
     """
     Answer tokens of sound. Unset means priced as output.
     """
@@ -5101,22 +4556,14 @@ class Provider(betterproto2.Message):
     """
 
     headers: "dict[str, str]" = betterproto2.field(
-        7,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        7, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     Headers sent with every request to the provider. No credentials. At most 32.
     """
 
     labels: "dict[str, str]" = betterproto2.field(
-        8,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        8, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     Labels for people and filters, as in `ChatRequest`.
@@ -5133,20 +4580,14 @@ class Provider(betterproto2.Message):
     """
 
     create_time: "datetime.datetime | None" = betterproto2.field(
-        20,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        20, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the provider was created.
     """
 
     update_time: "datetime.datetime | None" = betterproto2.field(
-        21,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        21, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the provider last changed.
@@ -5193,28 +4634,20 @@ class QueryUsageRequest(betterproto2.Message):
     """
 
     start_time: "datetime.datetime | None" = betterproto2.field(
-        2,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        2, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     First moment that counts. Unset means the beginning.
     """
 
     end_time: "datetime.datetime | None" = betterproto2.field(
-        3,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        3, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     The moment after the last one that counts. Unset means now.
     """
 
-    group_by: "list[str]" = betterproto2.field(
-        4, betterproto2.TYPE_STRING, repeated=True
-    )
+    group_by: "list[str]" = betterproto2.field(4, betterproto2.TYPE_STRING, repeated=True)
     """
     What the sums are split by: `tenant`, `api_key`, `model`, `provider`, `deployment`, `day`, `hour`. Empty means one
     sum.
@@ -5226,9 +4659,7 @@ class QueryUsageRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "QueryUsageRequest", QueryUsageRequest
-)
+default_message_pool.register_message("llmgateway.v1", "QueryUsageRequest", QueryUsageRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -5237,17 +4668,13 @@ class QueryUsageResponse(betterproto2.Message):
     Response of `QueryUsage`.
     """
 
-    rows: "list[UsageRow]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    rows: "list[UsageRow]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     One row a combination of dimensions.
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "QueryUsageResponse", QueryUsageResponse
-)
+default_message_pool.register_message("llmgateway.v1", "QueryUsageResponse", QueryUsageResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -5262,11 +4689,7 @@ class RankedCandidate(betterproto2.Message):
     """
 
     scores: "dict[str, float]" = betterproto2.field(
-        2,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_DOUBLE
-        ),
+        2, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_DOUBLE)
     )
     """
     What the strategy weighed, by name.
@@ -5278,9 +4701,7 @@ class RankedCandidate(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "RankedCandidate", RankedCandidate
-)
+default_message_pool.register_message("llmgateway.v1", "RankedCandidate", RankedCandidate)
 
 
 @dataclass(eq=False, repr=False)
@@ -5315,9 +4736,7 @@ class ResetDeploymentRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ResetDeploymentRequest", ResetDeploymentRequest
-)
+default_message_pool.register_message("llmgateway.v1", "ResetDeploymentRequest", ResetDeploymentRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -5329,9 +4748,7 @@ class ResetDeploymentResponse(betterproto2.Message):
     pass
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ResetDeploymentResponse", ResetDeploymentResponse
-)
+default_message_pool.register_message("llmgateway.v1", "ResetDeploymentResponse", ResetDeploymentResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -5388,19 +4805,13 @@ class Result(betterproto2.Message):
     """
 
     scores: "dict[str, float]" = betterproto2.field(
-        3,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_DOUBLE
-        ),
+        3, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_DOUBLE)
     )
     """
     Scores from 0 to 1, by scorer.
     """
 
-    answer: "Message | None" = betterproto2.field(
-        4, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    answer: "Message | None" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The answer.
     """
@@ -5420,16 +4831,12 @@ class RetryPolicy(betterproto2.Message):
     How often and when a call is tried again, before its answer has begun.
     """
 
-    max_attempts: "int | None" = betterproto2.field(
-        1, betterproto2.TYPE_INT32, optional=True
-    )
+    max_attempts: "int | None" = betterproto2.field(1, betterproto2.TYPE_INT32, optional=True)
     """
     Most tries of one call, 1 to 10. Unset means 4.
     """
 
-    max_retries_per_deployment: "int | None" = betterproto2.field(
-        2, betterproto2.TYPE_INT32, optional=True
-    )
+    max_retries_per_deployment: "int | None" = betterproto2.field(2, betterproto2.TYPE_INT32, optional=True)
     """
     Most repeats on one deployment, 0 to 5. Unset means 2.
     """
@@ -5455,19 +4862,14 @@ class RotateApiKeyRequest(betterproto2.Message):
     """
 
     overlap: "datetime.timedelta | None" = betterproto2.field(
-        2,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        2, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     How long the old secret works on, up to 30 days. Unset means not at all.
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "RotateApiKeyRequest", RotateApiKeyRequest
-)
+default_message_pool.register_message("llmgateway.v1", "RotateApiKeyRequest", RotateApiKeyRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -5486,30 +4888,22 @@ class Route(betterproto2.Message):
     Name for people. At most 128 characters.
     """
 
-    strategy: "Strategy" = betterproto2.field(
-        3, betterproto2.TYPE_ENUM, default_factory=lambda: Strategy(0)
-    )
+    strategy: "Strategy" = betterproto2.field(3, betterproto2.TYPE_ENUM, default_factory=lambda: Strategy(0))
     """
     How the targets are ordered.
     """
 
-    targets: "list[Target]" = betterproto2.field(
-        4, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    targets: "list[Target]" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     What may be chosen, 1 to 256.
     """
 
-    retry_policy: "RetryPolicy | None" = betterproto2.field(
-        5, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    retry_policy: "RetryPolicy | None" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, optional=True)
     """
     How often and when a call is tried again.
     """
 
-    timeouts: "Timeouts | None" = betterproto2.field(
-        6, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    timeouts: "Timeouts | None" = betterproto2.field(6, betterproto2.TYPE_MESSAGE, optional=True)
     """
     How long the steps of a call may take.
     """
@@ -5520,31 +4914,21 @@ class Route(betterproto2.Message):
     """
 
     labels: "dict[str, str]" = betterproto2.field(
-        8,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        8, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     Labels for people and filters, as in `ChatRequest`.
     """
 
     create_time: "datetime.datetime | None" = betterproto2.field(
-        20,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        20, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the route was created.
     """
 
     update_time: "datetime.datetime | None" = betterproto2.field(
-        21,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        21, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the route last changed.
@@ -5576,9 +4960,7 @@ class RunEvaluationRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "RunEvaluationRequest", RunEvaluationRequest
-)
+default_message_pool.register_message("llmgateway.v1", "RunEvaluationRequest", RunEvaluationRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -5618,9 +5000,7 @@ class ScoreComparison(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "ScoreComparison", ScoreComparison
-)
+default_message_pool.register_message("llmgateway.v1", "ScoreComparison", ScoreComparison)
 
 
 @dataclass(eq=False, repr=False)
@@ -5640,11 +5020,7 @@ class Scorer(betterproto2.Message):
     """
 
     parameters: "dict[str, str]" = betterproto2.field(
-        3,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        3, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     Settings of the scorer, by name.
@@ -5665,42 +5041,30 @@ class SimulateRouteRequest(betterproto2.Message):
     What is asked for: `routes/{route}`, `models/{model}` or `useCases/{use_case}`.
     """
 
-    messages: "list[Message]" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    messages: "list[Message]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The conversation that would be sent.
     """
 
-    tools: "list[Tool]" = betterproto2.field(
-        3, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    tools: "list[Tool]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     Tools that would be sent along.
     """
 
-    generation: "Generation | None" = betterproto2.field(
-        4, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    generation: "Generation | None" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Generation settings that would be sent along.
     """
 
     labels: "dict[str, str]" = betterproto2.field(
-        5,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        5, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     Labels that would be sent along.
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "SimulateRouteRequest", SimulateRouteRequest
-)
+default_message_pool.register_message("llmgateway.v1", "SimulateRouteRequest", SimulateRouteRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -5709,17 +5073,13 @@ class SimulateRouteResponse(betterproto2.Message):
     Response of `SimulateRoute`.
     """
 
-    decision: "Decision | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    decision: "Decision | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     What would be chosen, and why.
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "SimulateRouteResponse", SimulateRouteResponse
-)
+default_message_pool.register_message("llmgateway.v1", "SimulateRouteResponse", SimulateRouteResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -5748,18 +5108,13 @@ class Started(betterproto2.Message):
     The model that answers, in the provider's own words.
     """
 
-    warnings: "list[Warning]" = betterproto2.field(
-        5, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    warnings: "list[Warning]" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     What was left out or changed on the way to the provider.
     """
 
     create_time: "datetime.datetime | None" = betterproto2.field(
-        6,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        6, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the answer began.
@@ -5793,16 +5148,12 @@ class Target(betterproto2.Message):
         - kind: What is chosen.
     """
 
-    deployment: "str | None" = betterproto2.field(
-        1, betterproto2.TYPE_STRING, optional=True, group="kind"
-    )
+    deployment: "str | None" = betterproto2.field(1, betterproto2.TYPE_STRING, optional=True, group="kind")
     """
     One deployment, as `deployments/{deployment}`.
     """
 
-    model: "str | None" = betterproto2.field(
-        2, betterproto2.TYPE_STRING, optional=True, group="kind"
-    )
+    model: "str | None" = betterproto2.field(2, betterproto2.TYPE_STRING, optional=True, group="kind")
     """
     All deployments of a model, as `models/{model}`.
     """
@@ -5837,9 +5188,7 @@ class Tenant(betterproto2.Message):
     Name for people. At most 128 characters.
     """
 
-    allowed_models: "list[str]" = betterproto2.field(
-        3, betterproto2.TYPE_STRING, repeated=True
-    )
+    allowed_models: "list[str]" = betterproto2.field(3, betterproto2.TYPE_STRING, repeated=True)
     """
     What the tenant may use: names such as `models/fake/echo`, with `*` for any run of characters. Empty means all.
     """
@@ -5850,31 +5199,21 @@ class Tenant(betterproto2.Message):
     """
 
     labels: "dict[str, str]" = betterproto2.field(
-        5,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        5, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     Labels for people and filters, as in `ChatRequest`.
     """
 
     create_time: "datetime.datetime | None" = betterproto2.field(
-        20,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        20, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the tenant was created.
     """
 
     update_time: "datetime.datetime | None" = betterproto2.field(
-        21,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        21, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the tenant last changed.
@@ -5896,40 +5235,28 @@ class Timeouts(betterproto2.Message):
     """
 
     connect: "datetime.timedelta | None" = betterproto2.field(
-        1,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        1, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     Until the connection stands.
     """
 
     first_event: "datetime.timedelta | None" = betterproto2.field(
-        2,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        2, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     Until the first event of the answer.
     """
 
     idle: "datetime.timedelta | None" = betterproto2.field(
-        3,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        3, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     Between two events that carry content.
     """
 
     total: "datetime.timedelta | None" = betterproto2.field(
-        4,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Duration,
-        optional=True,
+        4, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
     )
     """
     Until the answer is whole.
@@ -5960,9 +5287,7 @@ class TokenLogprob(betterproto2.Message):
     The token's bytes, where the provider tells them.
     """
 
-    alternatives: "list[TokenLogprob]" = betterproto2.field(
-        4, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    alternatives: "list[TokenLogprob]" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The likeliest tokens at this place.
     """
@@ -5980,23 +5305,17 @@ class Tool(betterproto2.Message):
         - kind: The kind of tool.
     """
 
-    function: "FunctionTool | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True, group="kind"
-    )
+    function: "FunctionTool | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True, group="kind")
     """
     A function with typed arguments.
     """
 
-    custom: "CustomTool | None" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, optional=True, group="kind"
-    )
+    custom: "CustomTool | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True, group="kind")
     """
     A tool that takes free text.
     """
 
-    cache_mark: "CacheMark | None" = betterproto2.field(
-        3, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    cache_mark: "CacheMark | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Marks the end of the tool list as a prefix worth caching at the provider.
     """
@@ -6071,9 +5390,7 @@ class ToolChoice(betterproto2.Message):
     Whether and which tools the model uses.
     """
 
-    mode: "ToolChoiceMode" = betterproto2.field(
-        1, betterproto2.TYPE_ENUM, default_factory=lambda: ToolChoiceMode(0)
-    )
+    mode: "ToolChoiceMode" = betterproto2.field(1, betterproto2.TYPE_ENUM, default_factory=lambda: ToolChoiceMode(0))
     """
     How the model chooses.
     """
@@ -6083,9 +5400,7 @@ class ToolChoice(betterproto2.Message):
     The tools it may choose from. With `MODE_REQUIRED` and one name, that tool is forced. Empty means all.
     """
 
-    parallel: "bool | None" = betterproto2.field(
-        3, betterproto2.TYPE_BOOL, optional=True
-    )
+    parallel: "bool | None" = betterproto2.field(3, betterproto2.TYPE_BOOL, optional=True)
     """
     Whether several calls may come in one turn. Unset means the provider's default.
     """
@@ -6105,9 +5420,7 @@ class ToolResult(betterproto2.Message):
     Id of the call that is answered.
     """
 
-    parts: "list[Part]" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    parts: "list[Part]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     What the tool answered: text, and where the provider takes them, pictures and files.
     """
@@ -6132,9 +5445,7 @@ class UpdateApiKeyRequest(betterproto2.Message):
     Request of `UpdateApiKey`.
     """
 
-    api_key: "ApiKey | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    api_key: "ApiKey | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The api key as it is to be. Its `name` says which; a non-empty `etag` must match.
     """
@@ -6147,9 +5458,7 @@ class UpdateApiKeyRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "UpdateApiKeyRequest", UpdateApiKeyRequest
-)
+default_message_pool.register_message("llmgateway.v1", "UpdateApiKeyRequest", UpdateApiKeyRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -6158,9 +5467,7 @@ class UpdateBudgetRequest(betterproto2.Message):
     Request of `UpdateBudget`.
     """
 
-    budget: "Budget | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    budget: "Budget | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The budget as it is to be. Its `name` says which; a non-empty `etag` must match.
     """
@@ -6173,9 +5480,7 @@ class UpdateBudgetRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "UpdateBudgetRequest", UpdateBudgetRequest
-)
+default_message_pool.register_message("llmgateway.v1", "UpdateBudgetRequest", UpdateBudgetRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -6184,9 +5489,7 @@ class UpdateDatasetRequest(betterproto2.Message):
     Request of `UpdateDataset`.
     """
 
-    dataset: "Dataset | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    dataset: "Dataset | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The dataset as it is to be. Its `name` says which; a non-empty `etag` must match.
     """
@@ -6199,9 +5502,7 @@ class UpdateDatasetRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "UpdateDatasetRequest", UpdateDatasetRequest
-)
+default_message_pool.register_message("llmgateway.v1", "UpdateDatasetRequest", UpdateDatasetRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -6210,9 +5511,7 @@ class UpdateDeploymentRequest(betterproto2.Message):
     Request of `UpdateDeployment`.
     """
 
-    deployment: "Deployment | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    deployment: "Deployment | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The deployment as it is to be. Its `name` says which; a non-empty `etag` must match.
     """
@@ -6225,9 +5524,7 @@ class UpdateDeploymentRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "UpdateDeploymentRequest", UpdateDeploymentRequest
-)
+default_message_pool.register_message("llmgateway.v1", "UpdateDeploymentRequest", UpdateDeploymentRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -6236,9 +5533,7 @@ class UpdateEvaluationRequest(betterproto2.Message):
     Request of `UpdateEvaluation`.
     """
 
-    evaluation: "Evaluation | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    evaluation: "Evaluation | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The evaluation as it is to be. Its `name` says which; a non-empty `etag` must match.
     """
@@ -6251,9 +5546,7 @@ class UpdateEvaluationRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "UpdateEvaluationRequest", UpdateEvaluationRequest
-)
+default_message_pool.register_message("llmgateway.v1", "UpdateEvaluationRequest", UpdateEvaluationRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -6262,9 +5555,7 @@ class UpdateModelRequest(betterproto2.Message):
     Request of `UpdateModel`.
     """
 
-    model: "Model | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    model: "Model | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The model as it is to be. Its `name` says which; a non-empty `etag` must match.
     """
@@ -6277,9 +5568,7 @@ class UpdateModelRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "UpdateModelRequest", UpdateModelRequest
-)
+default_message_pool.register_message("llmgateway.v1", "UpdateModelRequest", UpdateModelRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -6288,9 +5577,7 @@ class UpdateProviderRequest(betterproto2.Message):
     Request of `UpdateProvider`.
     """
 
-    provider: "Provider | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    provider: "Provider | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The provider as it is to be. Its `name` says which; a non-empty `etag` must match.
     """
@@ -6303,9 +5590,7 @@ class UpdateProviderRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "UpdateProviderRequest", UpdateProviderRequest
-)
+default_message_pool.register_message("llmgateway.v1", "UpdateProviderRequest", UpdateProviderRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -6314,9 +5599,7 @@ class UpdateRouteRequest(betterproto2.Message):
     Request of `UpdateRoute`.
     """
 
-    route: "Route | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    route: "Route | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The route as it is to be. Its `name` says which; a non-empty `etag` must match.
     """
@@ -6329,9 +5612,7 @@ class UpdateRouteRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "UpdateRouteRequest", UpdateRouteRequest
-)
+default_message_pool.register_message("llmgateway.v1", "UpdateRouteRequest", UpdateRouteRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -6340,9 +5621,7 @@ class UpdateTenantRequest(betterproto2.Message):
     Request of `UpdateTenant`.
     """
 
-    tenant: "Tenant | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    tenant: "Tenant | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The tenant as it is to be. Its `name` says which; a non-empty `etag` must match.
     """
@@ -6355,9 +5634,7 @@ class UpdateTenantRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "UpdateTenantRequest", UpdateTenantRequest
-)
+default_message_pool.register_message("llmgateway.v1", "UpdateTenantRequest", UpdateTenantRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -6366,9 +5643,7 @@ class UpdateUseCaseRequest(betterproto2.Message):
     Request of `UpdateUseCase`.
     """
 
-    use_case: "UseCase | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    use_case: "UseCase | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The use case as it is to be. Its `name` says which; a non-empty `etag` must match.
     """
@@ -6381,9 +5656,7 @@ class UpdateUseCaseRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "UpdateUseCaseRequest", UpdateUseCaseRequest
-)
+default_message_pool.register_message("llmgateway.v1", "UpdateUseCaseRequest", UpdateUseCaseRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -6427,16 +5700,12 @@ class Usage(betterproto2.Message):
     Answer tokens of sound. Part of `output_tokens`.
     """
 
-    output_accepted_prediction_tokens: "int" = betterproto2.field(
-        8, betterproto2.TYPE_INT64
-    )
+    output_accepted_prediction_tokens: "int" = betterproto2.field(8, betterproto2.TYPE_INT64)
     """
     Predicted tokens that the answer did repeat. Part of `output_tokens`.
     """
 
-    output_rejected_prediction_tokens: "int" = betterproto2.field(
-        9, betterproto2.TYPE_INT64
-    )
+    output_rejected_prediction_tokens: "int" = betterproto2.field(9, betterproto2.TYPE_INT64)
     """
     Predicted tokens that the answer did not repeat. Part of `output_tokens`, and billed.
     """
@@ -6481,9 +5750,7 @@ class UsageRecord(betterproto2.Message):
     The model, route or use case that was asked for.
     """
 
-    attempts: "list[Attempt]" = betterproto2.field(
-        6, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    attempts: "list[Attempt]" = betterproto2.field(6, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     Every try, in order.
     """
@@ -6495,33 +5762,23 @@ class UsageRecord(betterproto2.Message):
     Why the answer ended. Unspecified when it failed.
     """
 
-    reason: "ErrorReason" = betterproto2.field(
-        8, betterproto2.TYPE_ENUM, default_factory=lambda: ErrorReason(0)
-    )
+    reason: "ErrorReason" = betterproto2.field(8, betterproto2.TYPE_ENUM, default_factory=lambda: ErrorReason(0))
     """
     Why the call failed. Unspecified when it did not.
     """
 
-    usage: "Usage | None" = betterproto2.field(
-        9, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    usage: "Usage | None" = betterproto2.field(9, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Tokens used by all tries.
     """
 
-    cost_nanos: "int | None" = betterproto2.field(
-        10, betterproto2.TYPE_INT64, optional=True
-    )
+    cost_nanos: "int | None" = betterproto2.field(10, betterproto2.TYPE_INT64, optional=True)
     """
     Cost of all tries in nano-dollars. Unset when the model has no price.
     """
 
     labels: "dict[str, str]" = betterproto2.field(
-        11,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        11, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     Labels of the request.
@@ -6538,10 +5795,7 @@ class UsageRecord(betterproto2.Message):
     """
 
     create_time: "datetime.datetime | None" = betterproto2.field(
-        20,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        20, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the call began.
@@ -6558,11 +5812,7 @@ class UsageRow(betterproto2.Message):
     """
 
     dimensions: "dict[str, str]" = betterproto2.field(
-        1,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        1, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     The combination, by dimension.
@@ -6613,46 +5863,32 @@ class UseCase(betterproto2.Message):
     The route that serves it, as `routes/{route}`.
     """
 
-    required_capabilities: "list[str]" = betterproto2.field(
-        4, betterproto2.TYPE_STRING, repeated=True
-    )
+    required_capabilities: "list[str]" = betterproto2.field(4, betterproto2.TYPE_STRING, repeated=True)
     """
     What a model must be able to do, as in `Model.capabilities`.
     """
 
-    generation: "Generation | None" = betterproto2.field(
-        5, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    generation: "Generation | None" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, optional=True)
     """
     Generation settings for requests that say nothing else.
     """
 
     labels: "dict[str, str]" = betterproto2.field(
-        6,
-        betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        6, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
     Labels for people and filters, as in `ChatRequest`.
     """
 
     create_time: "datetime.datetime | None" = betterproto2.field(
-        20,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        20, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the use case was created.
     """
 
     update_time: "datetime.datetime | None" = betterproto2.field(
-        21,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        21, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the use case last changed.
@@ -6673,9 +5909,7 @@ class Warning(betterproto2.Message):
     Something the gateway could not pass on as asked, or that the caller should know.
     """
 
-    code: "WarningCode" = betterproto2.field(
-        1, betterproto2.TYPE_ENUM, default_factory=lambda: WarningCode(0)
-    )
+    code: "WarningCode" = betterproto2.field(1, betterproto2.TYPE_ENUM, default_factory=lambda: WarningCode(0))
     """
     What kind of warning it is.
     """
@@ -6706,9 +5940,7 @@ class WatchEvaluationRunRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.v1", "WatchEvaluationRunRequest", WatchEvaluationRunRequest
-)
+default_message_pool.register_message("llmgateway.v1", "WatchEvaluationRunRequest", WatchEvaluationRunRequest)
 
 
 class AdminServiceStub(betterproto2_grpclib.ServiceStub):

@@ -38,9 +38,7 @@ class GetModelRequest(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "llmgateway.compat.v1", "GetModelRequest", GetModelRequest
-)
+default_message_pool.register_message("llmgateway.compat.v1", "GetModelRequest", GetModelRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -52,9 +50,7 @@ class ListModelsRequest(betterproto2.Message):
     pass
 
 
-default_message_pool.register_message(
-    "llmgateway.compat.v1", "ListModelsRequest", ListModelsRequest
-)
+default_message_pool.register_message("llmgateway.compat.v1", "ListModelsRequest", ListModelsRequest)
 
 
 class OpenAiServiceStub(betterproto2_grpclib.ServiceStub):
