@@ -2,6 +2,7 @@
 
     python proto/generate.py            writes what changed
     python proto/generate.py --check    writes nothing; names what is stale and exits with 1
+    python proto/generate.py --image F  writes the descriptors with their comments to F, for `buf lint F`
 
 protoc, its plugins and Google's own protos come from the development lock, so the same protos give the same bytes
 on every machine.
@@ -48,20 +49,29 @@ def main() -> int:
     """Generates, or checks. Returns the exit code: 0 when all is well, 1 when something is stale or refused."""
     parser = argparse.ArgumentParser(description="Writes the generated code from the protos.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 when something is stale")
+    parser.add_argument("--image", type=Path, metavar="FILE", help="only write the descriptors with their comments")
     arguments = parser.parse_args()
+    try:
+        if arguments.image:
+            write_image(arguments.image.resolve())
+            return 0
+        return synchronise(check=arguments.check)
+    except GenerationError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def synchronise(*, check: bool) -> int:
+    """Brings the generated files in step with the protos, or says what is not. Returns the exit code."""
     with tempfile.TemporaryDirectory(prefix="llm-gateway-generate-") as scratch:
         fresh = Path(scratch)
-        try:
-            generate(fresh)
-        except GenerationError as error:
-            print(error, file=sys.stderr)
-            return 1
+        generate(fresh)
         differences = list(compare(fresh))
-        if not arguments.check:
+        if not check:
             write(fresh, differences)
     for difference in differences:
         print(f"{difference.problem}: {difference.path}")
-    if not arguments.check:
+    if not check:
         print(f"{len(differences)} generated files changed")
         return 0
     if differences:
@@ -75,7 +85,6 @@ def generate(fresh: Path) -> None:
         (fresh / folder).mkdir(parents=True)
     # betterproto2 formats with ruff, which obeys the nearest settings: these, wherever the command is run.
     (fresh / "ruff.toml").write_text('line-length = 120\ntarget-version = "py311"\n')
-    sources = sorted(path.relative_to(PROTOS).as_posix() for path in PROTOS.rglob("*.proto"))
     protoc(
         fresh,
         f"--descriptor_set_out={fresh / DESCRIPTORS}",
@@ -87,18 +96,27 @@ def generate(fresh: Path) -> None:
         f"--mypy_grpc_out=generate_concrete_servicer_stubs:{fresh / MESSAGES}",
         f"--python_betterproto2_out={fresh / CLIENT}",
         "--python_betterproto2_opt=client_generation=async",
-        *sources,
     )
     files = FileDescriptorSet.FromString((fresh / DESCRIPTORS).read_bytes()).file
-    drop_empty_service_modules(fresh, [file for file in files if file.name in sources])
+    drop_empty_service_modules(fresh, [file for file in files if file.name in own_protos()])
     make_package(fresh / PACKAGE)
 
 
+def write_image(target: Path) -> None:
+    """Writes our protos and all they import, with comments and positions, as buf and style checks want them."""
+    protoc(PROTOS, "--include_imports", "--include_source_info", f"--descriptor_set_out={target}")
+
+
+def own_protos() -> list[str]:
+    """Our protos as they import each other, such as `llmgateway/v1/content.proto`, sorted."""
+    return sorted(path.relative_to(PROTOS).as_posix() for path in PROTOS.rglob("*.proto"))
+
+
 def protoc(folder: Path, *arguments: str) -> None:
-    """Runs protoc on our protos from within `folder`; raises GenerationError with its words when it fails."""
+    """Runs protoc on our protos, from within `folder`; raises GenerationError with its words when it fails."""
     google = distribution("googleapis-common-protos").locate_file("")
     plugins = Path(sys.executable).parent
-    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTOS}", f"-I{google}", *arguments]
+    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTOS}", f"-I{google}", *arguments, *own_protos()]
     environment = {**os.environ, "PATH": f"{plugins}{os.pathsep}{os.environ.get('PATH', '')}"}
     run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if run.returncode != 0:

@@ -1,0 +1,73 @@
+"""The outermost stage: writes down what every call used and how it ended, whatever happens."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from llmgateway.v1.admin_resources_pb2 import UsageRecord
+from llmgateway.v1.chat_service_pb2 import ChatEvent
+from llmgateway.v1.content_pb2 import FinishReason
+from llmgateway.v1.errors_pb2 import ErrorReason
+from llmgateway_server.errors import GatewayError
+from llmgateway_server.events import add_usage
+from llmgateway_server.pipeline.call import Call, Handler
+from llmgateway_server.pipeline.closing import closing
+from llmgateway_server.ports.system import Clock, Ids
+from llmgateway_server.ports.usage import UsageSink
+
+_MICROS = 1_000_000
+
+
+class Meter:
+    """Hands one usage record a call to the sink, also for calls that fail or that nobody waits for any more."""
+
+    def __init__(self, sink: UsageSink, clock: Clock, ids: Ids) -> None:
+        self._sink = sink
+        self._clock = clock
+        self._ids = ids
+
+    async def __call__(self, call: Call, next_handler: Handler, /) -> AsyncIterator[ChatEvent]:
+        first_event = 0.0
+        finish_reason = FinishReason.FINISH_REASON_UNSPECIFIED
+        reason = ErrorReason.ERROR_REASON_CANCELLED
+        try:
+            async with closing(next_handler(call)) as events:
+                async for event in events:
+                    if not first_event:
+                        first_event = self._clock.monotonic()
+                    if event.HasField("finished"):
+                        finish_reason = event.finished.finish_reason
+                        reason = ErrorReason.ERROR_REASON_UNSPECIFIED
+                    yield event
+        except GatewayError as error:
+            reason = error.reason
+            raise
+        except Exception:
+            reason = ErrorReason.ERROR_REASON_INTERNAL
+            raise
+        finally:
+            self._sink.record(self._record(call, first_event, finish_reason, reason))
+
+    def _record(self, call: Call, first_event: float, finish_reason: FinishReason, reason: ErrorReason) -> UsageRecord:
+        record = UsageRecord(
+            name=f"{call.principal.tenant}/usageRecords/{self._ids.new()}",
+            request_id=call.request_id,
+            api_key=call.principal.api_key,
+            method=call.method,
+            requested=call.request.model,
+            attempts=call.attempts,
+            finish_reason=finish_reason,
+            reason=reason,
+            labels=call.request.labels,
+            latency_micros=int((self._clock.monotonic() - call.started) * _MICROS),
+            first_event_micros=int((first_event - call.started) * _MICROS) if first_event else 0,
+        )
+        if len(call.attempts) == 1:
+            record.usage.CopyFrom(call.attempts[0].usage)
+        else:
+            record.usage.CopyFrom(add_usage(attempt.usage for attempt in call.attempts))
+        record.create_time.FromDatetime(call.create_time)
+        costs = [attempt.cost_nanos for attempt in call.attempts if attempt.HasField("cost_nanos")]
+        if costs:
+            record.cost_nanos = sum(costs)
+        return record

@@ -1,0 +1,1 @@
+"""Which deployments may serve a call, and in which order."""
