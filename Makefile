@@ -10,6 +10,9 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	&& echo "$$python" && break; done)
 BIN := .venv/bin
 
+# Tools that .ci/run builds, such as grpcurl, are found by the tests here.
+export PATH := $(CURDIR)/.cache/bin:$(PATH)
+
 # What an installation depends on. The stamp of an installation carries their checksum, so that a change of content
 # or a move of the clone installs again, and nothing else does.
 INPUTS := $(wildcard requirements*.lock pyproject.toml clients/python/pyproject.toml)
