@@ -1,4 +1,7 @@
+import datetime
+
 from google.api import field_behavior_pb2 as _field_behavior_pb2
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -142,10 +145,10 @@ class Citation(_message.Message):
     def __init__(self, url: _Optional[str] = ..., title: _Optional[str] = ..., start_index: _Optional[int] = ..., end_index: _Optional[int] = ...) -> None: ...
 
 class CacheMark(_message.Message):
-    __slots__ = ("ttl_seconds",)
-    TTL_SECONDS_FIELD_NUMBER: _ClassVar[int]
-    ttl_seconds: int
-    def __init__(self, ttl_seconds: _Optional[int] = ...) -> None: ...
+    __slots__ = ("ttl",)
+    TTL_FIELD_NUMBER: _ClassVar[int]
+    ttl: _duration_pb2.Duration
+    def __init__(self, ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class Tool(_message.Message):
     __slots__ = ("function", "custom", "cache_mark")

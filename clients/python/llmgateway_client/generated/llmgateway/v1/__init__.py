@@ -1360,9 +1360,11 @@ class CacheMark(betterproto2.Message):
     Asks the provider to keep the prompt up to here for later requests.
     """
 
-    ttl_seconds: "int" = betterproto2.field(1, betterproto2.TYPE_INT32)
+    ttl: "datetime.timedelta | None" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Duration, optional=True
+    )
     """
-    How long the prefix is kept, in seconds. Zero means the provider's default.
+    How long the prefix is kept. Unset means the provider's default.
     """
 
 
