@@ -1,0 +1,77 @@
+"""From a credential to the principal it stands for. Reads the catalogue in memory; never waits."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Sequence
+
+from llmgateway.v1.admin_resources_pb2 import ApiKey
+from llmgateway.v1.errors_pb2 import ErrorReason
+from llmgateway_server.errors import Unauthenticated
+from llmgateway_server.ports.system import Clock
+from llmgateway_server.principal import Principal
+from llmgateway_server.routing.catalogue import Snapshot
+
+MAX_CREDENTIAL = 8_192
+"""Longest credential that is looked at, in characters."""
+
+_SCHEME = "bearer "
+
+
+class Authenticator:
+    """Knows the keys of the current snapshot."""
+
+    def __init__(self, snapshot: Callable[[], Snapshot], clock: Clock) -> None:
+        self._snapshot = snapshot
+        self._clock = clock
+
+    def authenticate(self, credentials: Sequence[str]) -> Principal:
+        """The principal of the one `authorization` value `Bearer KEY`.
+
+        Raises API_KEY_MISSING, API_KEY_INVALID or API_KEY_EXPIRED. A key is found by the SHA-256 of its text, which an
+        attacker cannot steer, and compared in constant time; so the time taken tells nothing of the keys there are.
+        """
+        if not credentials:
+            raise Unauthenticated(
+                ErrorReason.ERROR_REASON_API_KEY_MISSING,
+                "no API key was sent; send 'authorization: Bearer lgw_...'.",
+            )
+        if len(credentials) > 1:
+            raise _invalid("more than one authorization was sent; send one.")
+        value = credentials[0]
+        if len(value) > MAX_CREDENTIAL or not value[: len(_SCHEME)].lower() == _SCHEME:
+            raise _invalid("the authorization is not of the form 'Bearer lgw_...'.")
+        digest = hashlib.sha256(value[len(_SCHEME) :].strip().encode()).digest()
+        snapshot = self._snapshot()
+        key = snapshot.keys.get(snapshot.key_hashes.get(digest, ""))
+        if key is None:
+            raise _invalid("the API key is not known here; it may have been revoked.")
+        self._check(key, digest)
+        tenant_name = key.name.split("/apiKeys/")[0]
+        tenant = snapshot.tenants.get(tenant_name)
+        if tenant is None or tenant.disabled:
+            raise _invalid("the tenant of this API key is disabled.")
+        return Principal(
+            tenant=tenant_name,
+            api_key=key.name,
+            scopes=frozenset(key.scopes),
+            allowed_models=(tenant.allowed_models, key.allowed_models),
+        )
+
+    def _check(self, key: ApiKey, digest: bytes) -> None:
+        now = self._clock.now().timestamp()
+        current = hmac.compare_digest(digest, key.secret_hash)
+        previous = hmac.compare_digest(digest, key.previous_secret_hash) and now < key.previous_expire_time.seconds
+        if not (current or previous):
+            raise _invalid("the API key was rotated; use the new one.")
+        if key.disabled:
+            raise _invalid("the API key is disabled.")
+        if key.HasField("expire_time") and now >= key.expire_time.seconds + key.expire_time.nanos / 1e9:
+            raise Unauthenticated(
+                ErrorReason.ERROR_REASON_API_KEY_EXPIRED, "the API key has expired; create another one."
+            )
+
+
+def _invalid(message: str) -> Unauthenticated:
+    return Unauthenticated(ErrorReason.ERROR_REASON_API_KEY_INVALID, message)
