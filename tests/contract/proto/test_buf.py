@@ -40,12 +40,11 @@ def promised() -> tuple[str, bytes] | None:
     """
     current = (ROOT / DESCRIPTORS).read_bytes()
     for main in ("main", "origin/main"):
-        descriptors = git("show", f"{main}:{DESCRIPTORS}")
-        if descriptors == current:
-            main = f"{main}~1"
-            descriptors = git("show", f"{main}:{DESCRIPTORS}")
-        if descriptors is not None:
-            return main, descriptors
+        on_main = git("show", f"{main}:{DESCRIPTORS}")
+        if on_main is not None:
+            commit = f"{main}~1" if on_main == current else main
+            descriptors = git("show", f"{commit}:{DESCRIPTORS}")
+            return None if descriptors is None else (commit, descriptors)
     return None
 
 
@@ -68,9 +67,8 @@ def test_protos_keep_what_main_promised(image: Path, tmp_path: Path) -> None:
     objections = buf("breaking", image, "--against", tmp_path / "promised.binpb")
     if objections and (reasons := reasons_to_break(commit)):
         pytest.skip(f"broken on purpose since {commit}: {reasons}")
-    assert objections == "", (
-        f"These break what {commit} promises. A break on purpose is a commit with a line `Breaking: <reason>` at its end."
-    )
+    advice = "Mend them, or end the commit that breaks on purpose with a line `Breaking: <reason>`."
+    assert objections == "", f"These break what {commit} promises. {advice}"
 
 
 def chat(protos: FileDescriptorSet) -> FileDescriptorProto:
