@@ -158,6 +158,7 @@ RETRYABLE = frozenset(
         ErrorReason.ERROR_REASON_OVERLOADED,
         ErrorReason.ERROR_REASON_STREAM_BROKEN,
         ErrorReason.ERROR_REASON_ETAG_MISMATCH,
+        ErrorReason.ERROR_REASON_STORAGE_UNAVAILABLE,
     }
 )
 """Reasons for which the same request may succeed later."""

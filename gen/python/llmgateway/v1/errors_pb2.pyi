@@ -39,6 +39,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_FEATURE_DISABLED: _ClassVar[ErrorReason]
     ERROR_REASON_INTERNAL: _ClassVar[ErrorReason]
     ERROR_REASON_REQUEST_TOO_LARGE: _ClassVar[ErrorReason]
+    ERROR_REASON_STORAGE_UNAVAILABLE: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_INVALID_FIELD: ErrorReason
 ERROR_REASON_UNSUPPORTED_FEATURE: ErrorReason
@@ -69,6 +70,7 @@ ERROR_REASON_CANCELLED: ErrorReason
 ERROR_REASON_FEATURE_DISABLED: ErrorReason
 ERROR_REASON_INTERNAL: ErrorReason
 ERROR_REASON_REQUEST_TOO_LARGE: ErrorReason
+ERROR_REASON_STORAGE_UNAVAILABLE: ErrorReason
 
 class ErrorDetails(_message.Message):
     __slots__ = ("info", "request", "retry", "bad_request", "quota", "precondition", "resource")

@@ -448,6 +448,11 @@ class ErrorReason(betterproto2.Enum):
     The message is larger than the gateway takes. Metadata: limit.
     """
 
+    STORAGE_UNAVAILABLE = 30
+    """
+    The database does not answer, is locked or takes no more. Reads of the catalogue and calls go on without it.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -481,6 +486,7 @@ class ErrorReason(betterproto2.Enum):
             27: "ERROR_REASON_FEATURE_DISABLED",
             28: "ERROR_REASON_INTERNAL",
             29: "ERROR_REASON_REQUEST_TOO_LARGE",
+            30: "ERROR_REASON_STORAGE_UNAVAILABLE",
         }
 
     @classmethod
@@ -516,6 +522,7 @@ class ErrorReason(betterproto2.Enum):
             "ERROR_REASON_FEATURE_DISABLED": 27,
             "ERROR_REASON_INTERNAL": 28,
             "ERROR_REASON_REQUEST_TOO_LARGE": 29,
+            "ERROR_REASON_STORAGE_UNAVAILABLE": 30,
         }
 
 
