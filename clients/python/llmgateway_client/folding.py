@@ -120,7 +120,8 @@ class _Part:
                 self._grow_media(value)
             case _:
                 pass
-        self.provider_state = delta.provider_state or self.provider_state
+        if delta.provider_state is not None:  # a message without content is false, and counts
+            self.provider_state = delta.provider_state
         self.citations.extend(delta.citations)
 
     def whole(self) -> v1.Part:

@@ -45,9 +45,9 @@ def function_tool(
 
 def text_of(message: v1.Message | None) -> str:
     """The text parts of a message, joined. Empty for no message."""
-    return "".join(part.text for part in message.parts if part.text is not None) if message else ""
+    return "".join(part.text for part in message.parts if part.text is not None) if message is not None else ""
 
 
 def tool_calls_of(message: v1.Message | None) -> list[v1.ToolCall]:
     """The tool calls of a message, in order."""
-    return [part.tool_call for part in message.parts if part.tool_call is not None] if message else []
+    return [part.tool_call for part in message.parts if part.tool_call is not None] if message is not None else []
