@@ -1,0 +1,198 @@
+"""All of the network's rules: sends what a wire format encodes, judges what comes back, and explains what fails.
+
+The order of one call: encode, connect and send, wait for the headers, judge status and content type, then read. The body
+is read in `answers.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+from collections.abc import AsyncGenerator
+
+import aiohttp
+from llmgateway.v1.chat_service_pb2 import ChatEvent
+from llmgateway.v1.errors_pb2 import ErrorReason
+
+from llmgateway_server.errors import GatewayError, Unavailable, not_found
+from llmgateway_server.ports.provider import ProviderCall
+from llmgateway_server.ports.system import Clock
+from llmgateway_server.providers.answers import Answer, StreamedAnswer, WholeAnswer
+from llmgateway_server.providers.client import HttpClient
+from llmgateway_server.providers.encodings import expander
+from llmgateway_server.providers.failures import MODEL_NOT_FOUND, UPSTREAM_CODE, protocol_error, unavailable
+from llmgateway_server.providers.framing import READERS
+from llmgateway_server.providers.retry_hints import reset_after, retry_after, should_retry
+from llmgateway_server.providers.scrubbing import scrub
+from llmgateway_server.providers.watchdog import CONNECT, Clockwork
+from llmgateway_server.providers.wire import Decoder, HttpRequest, WireFormat
+
+_MAX_ERROR_BYTES = 64 * 1024
+_ERROR_SECONDS = 5.0
+_LARGE_BODY_BYTES = 1024 * 1024
+_REQUEST_IDS = ("x-request-id", "request-id", "apim-request-id", "x-amzn-requestid")
+
+_log = logging.getLogger(__name__)
+
+
+class HttpAdapter:
+    """A `ChatAdapter` for any wire format that goes over HTTP.
+
+    `Started` is held back until there is more, since up to then another provider may still serve. A refusal, a broken
+    connection or silence before that raises its own reason; whatever fails later raises STREAM_BROKEN.
+    """
+
+    def __init__(self, wire: WireFormat, client: HttpClient, clock: Clock) -> None:
+        self._wire = wire
+        self._client = client
+        self._clock = clock
+
+    async def chat(self, call: ProviderCall) -> AsyncGenerator[ChatEvent, None]:
+        request = self._wire.encode(call)
+        decoder = self._wire.decoder(call)
+        answer: Answer | None = None
+        begun = False
+        try:
+            answer = await self._open(call, request, decoder)
+            while events := await answer.read():
+                if not begun:
+                    begun = True
+                    events[0].started.warnings.extend(request.warnings)
+                for event in events:
+                    yield event
+        except GatewayError as error:
+            raise _explained(error, call, begun=begun) from error
+        finally:
+            if answer is not None:
+                answer.close()
+            if decoder.skipped:
+                _log.warning("malformed frame skipped", extra={"deployment": call.endpoint.deployment})
+
+    async def _open(self, call: ProviderCall, request: HttpRequest, decoder: Decoder) -> Answer:
+        """Sends the request and waits for an answer that can be read. Raises the provider's refusal."""
+        clockwork = Clockwork(call)
+        response = await self._send(call, request, clockwork)
+        try:
+            if not 200 <= response.status < 300:  # noqa: PLR2004
+                raise await self._refusal(response, clockwork)
+            streams = _answers_as_stream(response, call, self._wire)
+            expand = expander(response.headers.get("content-encoding", ""))
+        except BaseException:
+            response.close()
+            raise
+        if not streams:
+            return WholeAnswer(response, expand, decoder, clockwork)
+        reader = READERS[self._wire.framing]()
+        return StreamedAnswer(response, expand, reader, decoder, clockwork, idle=call.timeouts.idle)
+
+    async def _send(self, call: ProviderCall, request: HttpRequest, clockwork: Clockwork) -> aiohttp.ClientResponse:
+        # A whole answer is silent until it is done, so that the time to its first event is the time to all of it.
+        until = min(clockwork.first_event_at, clockwork.end) if call.stream else clockwork.end
+        large = len(request.body) > _LARGE_BODY_BYTES
+        try:
+            async with asyncio.timeout_at(until):
+                return await self._client.session.request(
+                    request.method,
+                    request.url,
+                    # Large bodies are sent in pieces; one write of them would hold up everybody else.
+                    data=io.BytesIO(request.body) if large else request.body,
+                    headers=request.headers,
+                    allow_redirects=False,
+                    timeout=aiohttp.ClientTimeout(total=None, connect=call.timeouts.connect),
+                )
+        except aiohttp.ConnectionTimeoutError as error:
+            raise clockwork.expired(CONNECT) from error
+        except TimeoutError as error:
+            raise clockwork.expired() from error
+        except aiohttp.ClientResponseError as error:
+            raise protocol_error("the provider's answer is not HTTP, or its headers are too large.") from error
+        except aiohttp.ClientConnectionError as error:
+            raise unavailable(f"the provider is out of reach: {type(error).__name__}.") from error
+        except (aiohttp.ClientError, ValueError) as error:
+            raise unavailable(
+                "the request cannot be sent; check the provider's base_url, headers and credential.", retryable=False
+            ) from error
+
+    async def _refusal(self, response: aiohttp.ClientResponse, clockwork: Clockwork) -> GatewayError:
+        headers = response.headers
+        body = await _error_body(response, clockwork)
+        error = self._wire.failure(response.status, headers, body)
+        if (said := should_retry(headers)) is not None:
+            error.retryable = said
+        now = self._clock.now()
+        hint = retry_after(headers, now)
+        if hint is None:
+            hint = error.retry_after
+        if hint is None and error.reason == ErrorReason.ERROR_REASON_PROVIDER_RATE_LIMITED:
+            hint = reset_after(headers, now)
+        error.retry_after = hint
+        if request_id := next((headers[name] for name in _REQUEST_IDS if name in headers), ""):
+            error.metadata["upstream_request_id"] = request_id
+        return error
+
+
+def _answers_as_stream(response: aiohttp.ClientResponse, call: ProviderCall, wire: WireFormat) -> bool:
+    """Whether the body is a stream, by its content type; some servers do not do what they were asked.
+
+    Raises PROVIDER_PROTOCOL_ERROR for a type that is neither a stream nor JSON, such as the HTML of a proxy.
+    """
+    content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not content_type:
+        return call.stream
+    if content_type == wire.framing.value:
+        return True
+    if content_type in ("application/json", "text/json") or content_type.endswith("+json"):
+        return False
+    raise protocol_error(f"the provider answered with the content type {content_type[:80]!r}.")
+
+
+async def _error_body(response: aiohttp.ClientResponse, clockwork: Clockwork) -> bytes:
+    """As much of an error's body as comes soon. The status alone says enough if nothing comes."""
+    pieces: list[bytes] = []
+    size = 0
+    until = min(clockwork.end, asyncio.get_running_loop().time() + _ERROR_SECONDS)
+    try:
+        expand = expander(response.headers.get("content-encoding", ""))
+        async with asyncio.timeout_at(until):
+            while size < _MAX_ERROR_BYTES and (sent := await response.content.readany()):
+                for piece in expand.feed(sent):
+                    pieces.append(piece)
+                    size += len(piece)
+    except (TimeoutError, aiohttp.ClientError, GatewayError):
+        _log.debug("error body cut off", extra={"status": response.status})
+    if size >= _MAX_ERROR_BYTES:
+        response.close()
+    return b"".join(pieces)
+
+
+def _explained(error: GatewayError, call: ProviderCall, *, begun: bool) -> GatewayError:
+    """The error as the caller may see it: with the provider's name, scrubbed, and broken if the answer had begun."""
+    endpoint = call.endpoint
+    secret = endpoint.credential.secret
+    unlisted = endpoint.deployment == endpoint.provider
+    if unlisted and not begun and error.metadata.get(UPSTREAM_CODE) == MODEL_NOT_FOUND:
+        # The caller named the model, so it is the caller who can mend it.
+        return not_found(f"models/{endpoint.provider.removeprefix('providers/')}/{endpoint.upstream_model}")
+    message = scrub(error.message, secret)
+    metadata = {name: scrub(value, secret) for name, value in error.metadata.items()}
+    metadata.setdefault("provider", endpoint.provider)
+    if begun and error.reason not in _KEPT:
+        metadata["cause"] = error.reason_name
+        return Unavailable(
+            ErrorReason.ERROR_REASON_STREAM_BROKEN,
+            f"the answer broke off: {message}",
+            retry_after=error.retry_after,
+            metadata=metadata,
+        )
+    reason = error.reason
+    if not begun and reason == ErrorReason.ERROR_REASON_STREAM_BROKEN:
+        # Nothing was said yet, so nothing broke: the provider did not answer as it should.
+        reason = ErrorReason.ERROR_REASON_PROVIDER_PROTOCOL_ERROR
+    return type(error)(
+        reason, message, field=error.field, retry_after=error.retry_after, retryable=error.retryable, metadata=metadata
+    )
+
+
+_KEPT = frozenset({ErrorReason.ERROR_REASON_STREAM_BROKEN, ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED})
+"""Reasons that stay what they are after the answer has begun."""

@@ -1,0 +1,462 @@
+"""Reads answers in OpenAI's chat-completions dialect: whole ones and streams, from OpenAI and from its many imitators.
+
+A whole answer is read as one chunk whose delta is the message, so there is one reading of both.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import Any, cast
+
+import orjson
+from llmgateway.v1.chat_service_pb2 import ChatEvent, Finished
+from llmgateway.v1.content_pb2 import Citation, FinishReason, Logprobs, Media, ProviderState, TokenLogprob, Usage
+
+from llmgateway_server.events import broken
+from llmgateway_server.providers.assembly import Assembly
+from llmgateway_server.providers.failures import failure, protocol_error, report_of
+from llmgateway_server.providers.openai_request import WIRE_FORMAT, write_state
+from llmgateway_server.providers.wire import Headers
+
+Json = dict[str, Any]
+"""A JSON object as it came. Any: what it holds is looked at before it is used."""
+
+FINISH_REASONS: Mapping[str, FinishReason] = {
+    "stop": FinishReason.FINISH_REASON_STOP,
+    "eos": FinishReason.FINISH_REASON_STOP,
+    "length": FinishReason.FINISH_REASON_LENGTH,
+    "model_length": FinishReason.FINISH_REASON_LENGTH,
+    "tool_calls": FinishReason.FINISH_REASON_TOOL_CALLS,
+    "function_call": FinishReason.FINISH_REASON_TOOL_CALLS,
+    "content_filter": FinishReason.FINISH_REASON_CONTENT_FILTER,
+    "error": FinishReason.FINISH_REASON_ERROR,
+    "insufficient_system_resource": FinishReason.FINISH_REASON_ERROR,
+    "abort": FinishReason.FINISH_REASON_ERROR,
+}
+"""Words for why an answer ended. Unknown ones are OTHER, and the raw word is kept."""
+
+_DONE = b"[DONE]"
+_READ = frozenset(
+    {
+        "role",
+        "content",
+        "refusal",
+        "reasoning",
+        "reasoning_content",
+        "tool_calls",
+        "function_call",
+        "audio",
+        "annotations",
+    }
+)
+"""Fields of a message that are read. Others are vendor fields, kept in the state of a part."""
+
+_READ_OF_CALL = frozenset({"index", "id", "type", "function", "custom"})
+_REPLACED = frozenset({"type", "id", "index", "format", "signature"})
+"""Keys whose text is said whole with every piece, where other texts come in pieces."""
+
+
+class _Malformed(ValueError):
+    """A frame is not what the dialect allows."""
+
+
+class _Call:
+    """A tool call that is being read."""
+
+    __slots__ = ("custom", "empty", "extras", "id", "key")
+
+    def __init__(self, key: int, call_id: str, *, custom: bool) -> None:
+        self.key = ("call", key)
+        self.id = call_id
+        self.custom = custom
+        self.empty = True
+        self.extras: Json = {}
+
+
+class ChatDecoder:
+    """Reads one answer. Only the first choice is read, as one is all that is asked for."""
+
+    def __init__(self, *, vendor: str, request_id: str, audio_type: str) -> None:
+        self._vendor = vendor
+        self._request_id = request_id
+        self._audio_type = audio_type
+        self._assembly = Assembly()
+        self._started = False
+        self._response_id = ""
+        self._finished = Finished()
+        self._calls: list[_Call] = []
+        self._call_at: dict[int, _Call] = {}
+        self._extras: Json = {}
+        self._audio_rest = ""
+        self._done = False
+        self._skipped = 0
+
+    @property
+    def done(self) -> bool:
+        return self._done
+
+    @property
+    def finished(self) -> bool:
+        return bool(self._finished.raw_finish_reason)
+
+    @property
+    def skipped(self) -> int:
+        return self._skipped
+
+    def whole(self, body: bytes, headers: Headers) -> list[ChatEvent]:
+        try:
+            answer: object = orjson.loads(body)
+            self._read(answer, "message")
+        except ValueError as error:
+            raise protocol_error("the provider's answer is not a chat completion.") from error
+        if not self._finished.raw_finish_reason:
+            raise protocol_error("the provider's answer does not say why it ended.")
+        self._finish()
+        return self._assembly.take()
+
+    def feed(self, frames: Sequence[bytes]) -> list[ChatEvent]:
+        for frame in frames:
+            if self._done:
+                break
+            if frame == _DONE:
+                if not self._finished.raw_finish_reason:
+                    raise broken("the provider ended the stream without saying why the answer ended.")
+                self._finish()
+                break
+            try:
+                self._read(orjson.loads(frame), "delta")
+            except ValueError as error:
+                self._skip(error)
+        return self._assembly.take()
+
+    def end(self) -> list[ChatEvent]:
+        if self._done:
+            return []
+        if not self._finished.raw_finish_reason:
+            raise broken("the provider's stream ended before the answer did.")
+        # Some servers leave out the last line; what they said before it is enough.
+        self._finish()
+        return self._assembly.take()
+
+    def _skip(self, error: ValueError) -> None:
+        self._skipped += 1
+        if self._skipped > 1:
+            raise protocol_error("the provider sent a second malformed frame.") from error
+
+    def _read(self, chunk: object, body: str) -> None:
+        """Reads one chunk, or a whole answer; `body` is the field that holds the words."""
+        if not isinstance(chunk, dict):
+            raise _Malformed
+        chunk = cast("Json", chunk)
+        if error := chunk.get("error"):
+            raise failure(0, report_of({"error": error}))
+        if usage := chunk.get("usage"):
+            self._read_usage(usage)
+        choices = chunk.get("choices")
+        if not choices:
+            if body == "message":
+                raise _Malformed
+            return
+        if not isinstance(choices, list):
+            raise _Malformed
+        if not self._started:
+            self._start(chunk)
+        for choice in cast("list[object]", choices):
+            if not isinstance(choice, dict):
+                raise _Malformed
+            choice = cast("Json", choice)
+            if not choice.get("index"):
+                self._read_choice(chunk, choice, choice.get(body))
+
+    def _start(self, chunk: Json) -> None:
+        created = chunk.get("created")
+        self._response_id = _text(chunk, "id")
+        self._assembly.start(
+            self._response_id, _text(chunk, "model"), int(created) if isinstance(created, (int, float)) else 0
+        )
+        self._started = True
+
+    def _read_choice(self, chunk: Json, choice: Json, delta: object) -> None:
+        key = ""
+        if isinstance(delta, dict):
+            delta = cast("Json", delta)
+            key = self._read_content(delta.get("content"))
+            if not key or len(delta) > 1:
+                key = self._read_others(delta) or key
+        elif delta is not None:
+            raise _Malformed
+        if logprobs := choice.get("logprobs"):
+            self._read_logprobs(logprobs)
+        if reason := choice.get("finish_reason"):
+            self._finished.raw_finish_reason = _checked(reason)
+            self._finished.service_tier = _text(chunk, "service_tier")
+            self._finished.system_fingerprint = _text(chunk, "system_fingerprint")
+
+    def _read_content(self, content: object) -> str:
+        if not content:
+            return ""
+        if isinstance(content, str):
+            self._assembly.text(content)
+            return "text"
+        if not isinstance(content, list):
+            raise _Malformed
+        for piece in cast("list[object]", content):
+            if not isinstance(piece, dict):
+                raise _Malformed
+            if text := _text(cast("Json", piece), "text"):
+                self._assembly.text(text)
+        return "text"
+
+    def _read_others(self, delta: Json) -> str:
+        """Reads what a message has besides text."""
+        if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
+            self._assembly.reasoning(_checked(reasoning))
+        if refusal := delta.get("refusal"):
+            self._assembly.refusal(_checked(refusal))
+        if calls := delta.get("tool_calls"):
+            for call in _objects(calls):
+                self._read_call(call)
+        if call := delta.get("function_call"):
+            self._read_call({"index": 0, "type": "function", "function": call})
+        if audio := delta.get("audio"):
+            self._read_audio(audio)
+        if annotations := delta.get("annotations"):
+            self._read_annotations(annotations)
+        if not delta.keys() <= _READ:
+            extend(self._extras, {name: value for name, value in delta.items() if name not in _READ and value})
+        return ""
+
+    def _read_call(self, item: Json) -> None:
+        custom = "custom" in item
+        said = item.get("custom" if custom else "function") or {}
+        if not isinstance(said, dict):
+            raise _Malformed
+        said = cast("Json", said)
+        name, call_id = _text(said, "name"), _text(item, "id")
+        call = self._call_of(item.get("index"), call_id, name)
+        if call is None:
+            call = self._begin_call(item.get("index"), call_id, name, custom=custom)
+        if arguments := said.get("input" if custom else "arguments"):
+            # Some servers send the arguments as an object rather than as text.
+            text = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
+            call.empty = False
+            self._assembly.arguments(call.key, text)
+        if not item.keys() <= _READ_OF_CALL:
+            extend(call.extras, {name: value for name, value in item.items() if name not in _READ_OF_CALL and value})
+
+    def _call_of(self, index: object, call_id: str, name: str) -> _Call | None:
+        """The call that a fragment goes on with; None when it begins one."""
+        if isinstance(index, int):
+            call = self._call_at.get(index)
+        elif call_id:
+            call = next((call for call in self._calls if call.id == call_id), None)
+        else:
+            call = self._calls[-1] if self._calls and not name else None
+        # Some servers give every call the index 0; another id with another name is another call.
+        if call is not None and call_id and name and call.id != call_id:
+            return None
+        return call
+
+    def _begin_call(self, index: object, call_id: str, name: str, *, custom: bool) -> _Call:
+        if not name:
+            raise _Malformed
+        call = _Call(len(self._calls), call_id or self._minted_id(), custom=custom)
+        self._calls.append(call)
+        if isinstance(index, int):
+            self._call_at[index] = call
+        self._assembly.tool_call(call.key, call.id, name, custom=custom)
+        return call
+
+    def _minted_id(self) -> str:
+        """An id for a call that came without one: unique within the conversation, and the same for the same bytes."""
+        seed = f"{self._request_id}\n{self._response_id}\n{len(self._calls)}"
+        return f"call_{blake2b(seed.encode(), digest_size=12).hexdigest()}"
+
+    def _read_audio(self, audio: object) -> None:
+        if not isinstance(audio, dict):
+            raise _Malformed
+        audio = cast("Json", audio)
+        media = Media(mime_type=self._audio_type, transcript=_text(audio, "transcript"))
+        if data := _text(audio, "data"):
+            media.data = self._decoded(data)
+        if isinstance(expires_at := audio.get("expires_at"), int):
+            media.expires_at = expires_at
+        if audio_id := _text(audio, "id"):
+            # The bytes take the place of an id in the part, so the id travels in the part's state.
+            self._extras["audio"] = {"id": audio_id}
+        self._assembly.audio(media)
+
+    def _decoded(self, data: str) -> bytes:
+        """Decodes base64 whose pieces may be cut anywhere."""
+        text = self._audio_rest + data
+        whole = len(text) // 4 * 4
+        self._audio_rest = text[whole:]
+        try:
+            return b64decode(text[:whole], validate=True)
+        except binascii.Error as error:
+            raise _Malformed from error
+
+    def _read_annotations(self, annotations: object) -> None:
+        citations: list[Citation] = []
+        for annotation in _objects(annotations):
+            source = annotation.get("url_citation")
+            if isinstance(source, dict):
+                source = cast("Json", source)
+                citations.append(
+                    Citation(
+                        url=_text(source, "url"),
+                        title=_text(source, "title"),
+                        start_index=_count(source, "start_index"),
+                        end_index=_count(source, "end_index"),
+                    )
+                )
+        if citations:
+            self._assembly.citations(citations)
+
+    def _read_logprobs(self, logprobs: object) -> None:
+        if not isinstance(logprobs, dict):
+            raise _Malformed
+        logprobs = cast("Json", logprobs)
+        for field, key in (("content", "text"), ("refusal", "refusal")):
+            if tokens := logprobs.get(field):
+                run = Logprobs(tokens=[_token(token) for token in _objects(tokens)], refusal=key == "refusal")
+                self._assembly.logprobs(run, key)
+
+    def _read_usage(self, usage: object) -> None:
+        """Replaces the usage so far: usages are totals, and the last one that says anything holds."""
+        if not isinstance(usage, dict):
+            raise _Malformed
+        read = usage_of(cast("Json", usage))
+        if read is not None:
+            self._finished.usage.CopyFrom(read)
+
+    def _finish(self) -> None:
+        if not self._started:
+            self._start({})
+        for call in self._calls:
+            if call.empty and not call.custom:
+                # No arguments at all are an empty object, so that callers can always parse them.
+                self._assembly.arguments(call.key, "{}")
+            if call.extras:
+                self._keep(call.extras, call.key)
+        if self._extras:
+            self._keep_message_extras()
+        self._finished.finish_reason = self._finish_reason()
+        self._assembly.finish(self._finished)
+        self._done = True
+
+    def _keep_message_extras(self) -> None:
+        key = next((key for key in ("reasoning", "audio", "text", "refusal") if self._assembly.has(key)), None)
+        if key is not None:
+            self._keep(self._extras, key)
+        elif self._calls:
+            self._keep({**self._calls[0].extras, **self._extras}, self._calls[0].key)
+
+    def _keep(self, extras: Json, key: object) -> None:
+        state = ProviderState(wire_format=WIRE_FORMAT, data=write_state(self._vendor, extras))
+        self._assembly.state(state, key)
+
+    def _finish_reason(self) -> FinishReason:
+        reason = FINISH_REASONS.get(self._finished.raw_finish_reason, FinishReason.FINISH_REASON_OTHER)
+        if reason == FinishReason.FINISH_REASON_STOP:
+            if self._calls:
+                # A forced tool ends with a plain stop at some vendors.
+                return FinishReason.FINISH_REASON_TOOL_CALLS
+            if self._assembly.has("refusal"):
+                return FinishReason.FINISH_REASON_CONTENT_FILTER
+        return reason
+
+
+def usage_of(fields: Json) -> Usage | None:
+    """Token counts in our terms; None when the object has none. Missing and malformed counts are zero."""
+    if "prompt_tokens" not in fields and "completion_tokens" not in fields:
+        return None
+    prompt = _details(fields, "prompt_tokens_details")
+    completion = _details(fields, "completion_tokens_details")
+    return Usage(
+        input_tokens=_count(fields, "prompt_tokens"),
+        input_cached_tokens=_count(prompt, "cached_tokens") or _count(fields, "prompt_cache_hit_tokens"),
+        input_cache_write_tokens=_count(prompt, "cache_write_tokens"),
+        input_audio_tokens=_count(prompt, "audio_tokens"),
+        output_tokens=_count(fields, "completion_tokens"),
+        output_reasoning_tokens=_count(completion, "reasoning_tokens"),
+        output_audio_tokens=_count(completion, "audio_tokens"),
+        output_accepted_prediction_tokens=_count(completion, "accepted_prediction_tokens"),
+        output_rejected_prediction_tokens=_count(completion, "rejected_prediction_tokens"),
+    )
+
+
+def extend(target: Json, more: Json) -> None:
+    """Adds the pieces of streamed vendor fields to what came before: texts and lists grow, the rest is replaced.
+
+    Items of lists that carry an `index` grow in their place.
+    """
+    for name, value in more.items():
+        have = target.get(name)
+        if isinstance(have, str) and isinstance(value, str) and name not in _REPLACED:
+            target[name] = have + value
+        elif isinstance(have, dict) and isinstance(value, dict):
+            extend(cast("Json", have), cast("Json", value))
+        elif isinstance(value, list):
+            target[name] = _extended(
+                cast("list[object]", have) if isinstance(have, list) else [], cast("list[object]", value)
+            )
+        else:
+            target[name] = value
+
+
+def _extended(items: list[object], more: list[object]) -> list[object]:
+    for item in more:
+        index = cast("Json", item).get("index") if isinstance(item, dict) else None
+        same = next(
+            (have for have in items if isinstance(have, dict) and cast("Json", have).get("index") == index), None
+        )
+        if index is not None and same is not None:
+            extend(cast("Json", same), cast("Json", item))
+        else:
+            items.append(item)
+    return items
+
+
+def _token(fields: Json) -> TokenLogprob:
+    logprob = fields.get("logprob")
+    token = TokenLogprob(token=_text(fields, "token"), logprob=logprob if isinstance(logprob, (int, float)) else 0.0)
+    raw = fields.get("bytes")
+    if isinstance(raw, list):
+        token.raw = bytes(cast("list[int]", raw))
+    if alternatives := fields.get("top_logprobs"):
+        token.alternatives.extend(_token(alternative) for alternative in _objects(alternatives))
+    return token
+
+
+def _objects(value: object) -> list[Json]:
+    if not isinstance(value, list):
+        raise _Malformed
+    items = cast("list[object]", value)
+    if not all(isinstance(item, dict) for item in items):
+        raise _Malformed
+    return cast("list[Json]", items)
+
+
+def _details(fields: Json, name: str) -> Json:
+    value = fields.get(name)
+    return cast("Json", value) if isinstance(value, dict) else {}
+
+
+def _text(fields: Json, name: str) -> str:
+    value = fields.get(name)
+    return _checked(value) if value else ""
+
+
+def _checked(value: object) -> str:
+    if not isinstance(value, str):
+        raise _Malformed
+    return value
+
+
+def _count(fields: Json, name: str) -> int:
+    value = fields.get(name)
+    return max(int(value), 0) if isinstance(value, (int, float)) else 0
