@@ -1,0 +1,72 @@
+"""Resources that the configuration wants to exist: created where missing, brought up to date where they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+
+from llmgateway_server.admin.caller import SYSTEM
+from llmgateway_server.admin.collection import Collection
+from llmgateway_server.admin.kind import resource_view
+from llmgateway_server.errors import GatewayError, NotFound, invalid_field
+
+ORDER = ("tenants", "providers", "models", "deployments", "routes", "use_cases")
+"""The collections that a configuration may hold, each after those that its resources refer to."""
+
+Wanted = Mapping[str, Sequence[Mapping[str, Any]]]
+"""Resources as proto JSON, by collection. `Any`: a JSON value."""
+
+
+class DesiredError(Exception):
+    """The wanted resources cannot be had. The message lists every problem, one a line."""
+
+
+async def apply(wanted: Wanted, collections: Mapping[str, Collection[Any]]) -> list[str]:
+    """Makes the wanted resources exist as written and returns the names of those that changed.
+
+    What is written wrongly is refused before anything changes. `Any`: collections of all kinds.
+    """
+    problems = [f"resources.{name}: must be one of {', '.join(ORDER)}" for name in wanted if name not in ORDER]
+    parsed: list[tuple[str, str, Message]] = []
+    for name in ORDER:
+        for index, item in enumerate(wanted.get(name, ())):
+            where = f"resources.{name}[{index}]"
+            try:
+                parsed.append((where, name, _parse(collections[name], item)))
+            except (json_format.ParseError, GatewayError) as error:
+                problems.append(f"{where}: {error}")
+    if problems:
+        raise DesiredError("\n".join(problems))
+    changed: list[str] = []
+    for where, name, resource in parsed:
+        try:
+            if await _ensure(collections[name], resource):
+                changed.append(resource_view(resource).name)
+        except GatewayError as error:
+            raise DesiredError(f"{where}: {error}") from error
+    return changed
+
+
+def _parse(collection: Collection[Any], item: Mapping[str, Any]) -> Message:
+    resource = collection.kind.message()
+    json_format.ParseDict(dict(item), resource)
+    if not resource_view(resource).name:
+        raise invalid_field("name", "is required, such as 'providers/openai'.")
+    return resource
+
+
+async def _ensure(collection: Collection[Any], resource: Message) -> bool:
+    """Creates or updates; whether anything changed."""
+    view = resource_view(resource)
+    try:
+        current = await collection.get(view.name)
+    except NotFound:
+        _, _, resource_id = view.name.partition("/")
+        await collection.create(resource, caller=SYSTEM, resource_id=resource_id)
+        return True
+    before = resource_view(current).etag
+    after = await collection.update(resource, caller=SYSTEM, mask=("*",))
+    return resource_view(after).etag != before

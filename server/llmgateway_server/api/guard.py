@@ -1,0 +1,295 @@
+"""The outermost interceptor: nobody gets past it unknown, and nothing gets past it unexplained.
+
+It parses the request itself, so that bad bytes are the caller's error; it turns every exception into a status that says
+nothing of its cause; it notices a cancellation that nobody asked for, which would leave the caller waiting; and it closes
+the generators of streams. What it does before a method runs is the list `ADMISSION`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from typing import Any, NoReturn, cast
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError, Message
+
+from llmgateway.v1.errors_pb2 import ErrorReason
+from llmgateway_server.admin.identity import Authenticator
+from llmgateway_server.api.rpc import CURRENT, PUBLIC, Rpc, Rule
+from llmgateway_server.api.status import STATUS_CODES, internal, trailing_metadata
+from llmgateway_server.errors import (
+    DeadlineExceeded,
+    GatewayError,
+    InvalidArgument,
+    PermissionDenied,
+    Unavailable,
+    invalid_field,
+    not_found,
+)
+from llmgateway_server.ports.system import Clock, Ids
+from llmgateway_server.principal import PLATFORM
+
+_log = logging.getLogger(__name__)
+
+_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+_TENANT = re.compile(r"tenants/([^/]+)(?:/.*)?")
+
+Context = grpc.aio.ServicerContext[Any, Any]
+"""`Any`: gRPC's own context, whatever the method's messages are."""
+
+
+class Guard(grpc.aio.ServerInterceptor):
+    """Wraps every method of every service once, when it is first called."""
+
+    def __init__(
+        self,
+        rules: Mapping[str, Rule],
+        authenticator: Authenticator,
+        *,
+        clock: Clock,
+        ids: Ids,
+        default_timeout: float,
+        max_timeout: float,
+    ) -> None:
+        """`rules` by method; a method without one is refused. Timeouts are in seconds."""
+        self._rules = rules
+        self._authenticator = authenticator
+        self._clock = clock
+        self._ids = ids
+        self._default_timeout = default_timeout
+        self._max_timeout = max_timeout
+        self._handlers: dict[str, Any] = {}
+        self.in_flight = 0
+        """Calls that run now, streams among them."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:  # `Any`: gRPC's handlers are untyped tuples.
+        path = handler_call_details.method
+        handler = self._handlers.get(path)
+        if handler is None:
+            inner = await continuation(handler_call_details)
+            rule = self._rules.get(path)
+            if inner is None or rule is None:
+                return None  # gRPC answers UNIMPLEMENTED.
+            handler = self._handlers[path] = self._wrap(path.removeprefix("/"), rule, inner)
+        return handler
+
+    def _wrap(self, method: str, rule: Rule, inner: Any) -> Any:
+        if inner.request_streaming:
+            return self._wrap_stream_stream(method, rule, inner)
+        if not inner.response_streaming:
+            return self._wrap_unary(method, rule, inner)
+        if inspect.isasyncgenfunction(inner.unary_stream):
+            return self._wrap_unary_stream(method, rule, inner)
+        return self._wrap_unary_writer(method, rule, inner)
+
+    def _wrap_unary(self, method: str, rule: Rule, inner: Any) -> Any:
+        parse, behaviour = inner.request_deserializer, inner.unary_unary
+
+        async def unary(data: bytes, context: Context) -> Any:
+            rpc = self._rpc(method, rule, context)
+            self.in_flight += 1
+            try:
+                self._admit(rpc)
+                request = _parse(parse, data)
+                _check_tenant(rpc, request)
+                async with asyncio.timeout(max(rpc.deadline - self._clock.monotonic(), 0.0)):
+                    response = await behaviour(request, context)
+                context.set_trailing_metadata((("x-request-id", rpc.request_id),))
+                return response
+            except BaseException as error:
+                await self._fail(error, rpc, context)
+            finally:
+                self.in_flight -= 1
+
+        return grpc.unary_unary_rpc_method_handler(unary, None, inner.response_serializer)
+
+    def _wrap_unary_stream(self, method: str, rule: Rule, inner: Any) -> Any:
+        parse, behaviour = inner.request_deserializer, inner.unary_stream
+
+        async def stream(data: bytes, context: Context) -> AsyncIterator[Any]:
+            rpc = self._rpc(method, rule, context)
+            self.in_flight += 1
+            try:
+                self._admit(rpc)
+                request = _parse(parse, data)
+                _check_tenant(rpc, request)
+                context.set_trailing_metadata((("x-request-id", rpc.request_id),))
+                async with aclosing(behaviour(request, context)) as responses:
+                    async for response in responses:
+                        yield response
+            except GeneratorExit:
+                raise
+            except BaseException as error:
+                await self._fail(error, rpc, context)
+            finally:
+                self.in_flight -= 1
+
+        return grpc.unary_stream_rpc_method_handler(stream, None, inner.response_serializer)
+
+    def _wrap_unary_writer(self, method: str, rule: Rule, inner: Any) -> Any:
+        """For methods that write to the context rather than yield, such as `Watch` of the health service."""
+        parse, behaviour = inner.request_deserializer, inner.unary_stream
+
+        async def stream(data: bytes, context: Context) -> None:
+            rpc = self._rpc(method, rule, context)
+            try:
+                self._admit(rpc)
+                await behaviour(_parse(parse, data), context)
+            except BaseException as error:
+                await self._fail(error, rpc, context)
+
+        return grpc.unary_stream_rpc_method_handler(stream, None, inner.response_serializer)
+
+    def _wrap_stream_stream(self, method: str, rule: Rule, inner: Any) -> Any:
+        """For reflection, the only service here whose requests stream. gRPC parses them."""
+        behaviour = inner.stream_stream
+
+        async def stream(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
+            rpc = self._rpc(method, rule, context)
+            try:
+                self._admit(rpc)
+                async with aclosing(behaviour(requests, context)) as responses:
+                    async for response in responses:
+                        yield response
+            except GeneratorExit:
+                raise
+            except BaseException as error:
+                await self._fail(error, rpc, context)
+
+        return grpc.stream_stream_rpc_method_handler(stream, inner.request_deserializer, inner.response_serializer)
+
+    def _rpc(self, method: str, rule: Rule, context: Context) -> Rpc:
+        pairs = context.invocation_metadata() or ()
+        metadata = {key: value for key, value in pairs if isinstance(value, str)}
+        rpc = Rpc(
+            method=method,
+            rule=rule,
+            metadata=metadata,
+            credentials=tuple(str(value) for key, value in pairs if key == "authorization"),
+            time_remaining=context.time_remaining(),
+            started=self._clock.monotonic(),
+        )
+        CURRENT.set(rpc)
+        return rpc
+
+    def _admit(self, rpc: Rpc) -> None:
+        for step in ADMISSION:
+            step(self, rpc)
+
+    def identify(self, rpc: Rpc) -> None:
+        """Takes the caller's request id where it is well-formed, and makes one where there is none."""
+        given = rpc.metadata.get("x-request-id", "")
+        rpc.request_id = given if _REQUEST_ID.fullmatch(given) else self._ids.new()
+
+    def authenticate(self, rpc: Rpc) -> None:
+        """Finds out who is calling, from the credential alone."""
+        if rpc.rule.scope != PUBLIC:
+            rpc.principal = self._authenticator.authenticate(rpc.credentials)
+
+    def authorize(self, rpc: Rpc) -> None:
+        """Checks the scopes that the method's proto asks for."""
+        rule = rpc.rule
+        if rule.scope == PUBLIC:
+            return
+        for scope in (rule.scope, PLATFORM if rule.platform else ""):
+            if scope and not rpc.principal.may(scope):
+                raise PermissionDenied(
+                    ErrorReason.ERROR_REASON_SCOPE_REQUIRED,
+                    f"this key lacks the scope {scope!r}; use a key that has it.",
+                    metadata={"scope": scope},
+                )
+
+    def bound(self, rpc: Rpc) -> None:
+        """Gives the call a deadline: the caller's own, by gRPC or by header, within the gateway's limit."""
+        remaining = self._default_timeout if rpc.time_remaining is None else rpc.time_remaining
+        header = rpc.metadata.get("x-request-timeout-ms")
+        if header is not None:
+            if not header.isascii() or not header.isdigit() or not 0 < len(header) <= 10 or int(header) == 0:
+                raise invalid_field("x-request-timeout-ms", f"must be a whole number of milliseconds; got {header!r}.")
+            remaining = min(remaining, int(header) / 1000)
+        rpc.deadline = rpc.started + min(remaining, self._max_timeout)
+
+    async def _fail(self, error: BaseException, rpc: Rpc, context: Context) -> NoReturn:
+        """Ends the call with the status that belongs to the exception; lets pass what gRPC itself must see."""
+        if isinstance(error, grpc.aio.AbortError):
+            raise error
+        known = self._explain(error, rpc)
+        if known is None:
+            raise error
+        openai = rpc.method.startswith("llmgateway.compat.v1.OpenAIService/")
+        await context.abort(
+            STATUS_CODES[known.code],
+            known.message,
+            trailing_metadata(known, rpc.request_id, openai=openai),
+        )
+        raise AssertionError("abort returned")  # It never does; this tells the type checker.
+
+    def _explain(self, error: BaseException, rpc: Rpc) -> GatewayError | None:
+        """The error that the caller is told; None for what is none of his."""
+        if isinstance(error, GatewayError):
+            return error
+        if isinstance(error, TimeoutError):
+            return DeadlineExceeded(
+                ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED, "the deadline passed; allow more time or ask for less."
+            )
+        if isinstance(error, asyncio.CancelledError):
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                return None
+            _log.error("a task inside the call was cancelled by nobody", extra={"request_id": rpc.request_id})
+            return Unavailable(
+                ErrorReason.ERROR_REASON_STREAM_BROKEN, "the call was interrupted; send it again.", retry_after=1.0
+            )
+        if isinstance(error, Exception):
+            _log.error(
+                "a call failed unexpectedly",
+                extra={"request_id": rpc.request_id, "method": rpc.method},
+                exc_info=error,
+            )
+            return internal()
+        return None
+
+
+ADMISSION: tuple[Callable[[Guard, Rpc], None], ...] = (
+    Guard.identify,
+    Guard.authenticate,
+    Guard.authorize,
+    Guard.bound,
+)
+"""What happens before a method runs, in order. Each step raises to refuse, and none waits."""
+
+
+def _parse(parse: Callable[[bytes], Any] | None, data: bytes) -> Any:
+    if parse is None:
+        return data
+    try:
+        return parse(data)
+    except DecodeError as error:
+        raise InvalidArgument(
+            ErrorReason.ERROR_REASON_INVALID_FIELD,
+            "the message cannot be parsed; check its encoding, its depth (at most 100) and that its text is UTF-8.",
+        ) from error
+
+
+def _check_tenant(rpc: Rpc, request: Message) -> None:
+    """Keeps a key within its tenant. What is another's is said not to exist."""
+    path = rpc.rule.tenant_field
+    if not path or rpc.principal.may(PLATFORM):
+        return
+    value: Any = request
+    for step in path.split("."):
+        value = getattr(value, step)
+    name = cast("str", value)
+    match = _TENANT.fullmatch(name)
+    if match is not None and f"tenants/{match[1]}" != rpc.principal.tenant:
+        raise not_found(name)

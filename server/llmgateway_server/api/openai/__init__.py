@@ -1,0 +1,1 @@
+"""OpenAI's dialect: its JSON in, events out and back."""

@@ -1,0 +1,70 @@
+"""Several calls at the same time, as one: a caller who asks for n answers gets all of them or an error."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from typing import Any
+
+from llmgateway.v1.chat_service_pb2 import ChatEvent, ChatResponse
+
+from llmgateway_server.errors import GatewayError
+from llmgateway_server.pipeline.closing import closing
+
+_AHEAD = 16
+"""How many events may wait for a slow reader."""
+
+
+async def together(answers: Sequence[Coroutine[Any, Any, ChatResponse]]) -> list[ChatResponse]:
+    """Runs calls at the same time. When one fails, the others are cancelled and its error is raised."""
+    if len(answers) == 1:
+        return [await answers[0]]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(answer) for answer in answers]
+    except* GatewayError as failures:
+        raise _first(failures) from failures
+    return [task.result() for task in tasks]
+
+
+async def interleave(streams: Sequence[AsyncIterator[ChatEvent]]) -> AsyncGenerator[tuple[int, ChatEvent]]:
+    """The events of several streams as they come, each with the number of its stream. The first failure ends all."""
+    if len(streams) == 1:
+        async with closing(streams[0]) as events:
+            async for event in events:
+                yield 0, event
+        return
+    queue: asyncio.Queue[tuple[int, ChatEvent] | None] = asyncio.Queue(_AHEAD)
+
+    async def read(index: int, stream: AsyncIterator[ChatEvent]) -> None:
+        async with closing(stream) as events:
+            async for event in events:
+                await queue.put((index, event))
+
+    async def read_all() -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for index, stream in enumerate(streams):
+                    group.create_task(read(index, stream))
+        finally:
+            await queue.put(None)
+
+    reading = asyncio.create_task(read_all())
+    try:
+        while (item := await queue.get()) is not None:
+            yield item
+        try:
+            await reading
+        except* GatewayError as failures:
+            raise _first(failures) from failures
+    finally:
+        reading.cancel()
+        await asyncio.wait((reading,))
+
+
+def _first(failures: BaseExceptionGroup[GatewayError]) -> GatewayError:
+    failure: BaseException = failures
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    assert isinstance(failure, GatewayError)  # noqa: S101 - `except*` let nothing else in
+    return failure

@@ -1,0 +1,280 @@
+"""Puts the gateway together: the only file that names concrete classes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc.aio
+from llmgateway.compat.v1 import openai_service_pb2, openai_service_pb2_grpc
+from llmgateway.v1 import (
+    admin_service_pb2,
+    admin_service_pb2_grpc,
+    chat_service_pb2,
+    chat_service_pb2_grpc,
+    evaluation_service_pb2,
+    evaluation_service_pb2_grpc,
+    health_service_pb2,
+    health_service_pb2_grpc,
+    model_service_pb2,
+    model_service_pb2_grpc,
+    routing_service_pb2,
+    routing_service_pb2_grpc,
+)
+from llmgateway.v1.admin_resources_pb2 import AuditEvent, HealthSummary, UsageRecord
+
+from llmgateway_server import defaults
+from llmgateway_server.admin import desired
+from llmgateway_server.admin.collection import Collection
+from llmgateway_server.admin.first_start import FirstStart, ensure_first_resources
+from llmgateway_server.admin.identity import Authenticator
+from llmgateway_server.admin.keys import rotate_key
+from llmgateway_server.admin.kinds import kinds
+from llmgateway_server.admin.listing import RecordList
+from llmgateway_server.api.chat import ChatService
+from llmgateway_server.api.guard import Guard
+from llmgateway_server.api.health import Component, Health, HealthService
+from llmgateway_server.api.openai.service import OpenAIService
+from llmgateway_server.api.resources import (
+    AdminService,
+    EvaluationService,
+    ModelService,
+    RoutingService,
+    add_standard_methods,
+    standard_methods,
+)
+from llmgateway_server.api.server import ServerOptions, Service, build_server, rules
+from llmgateway_server.errors import GatewayError
+from llmgateway_server.pipeline import build
+from llmgateway_server.pipeline.authorize import authorize
+from llmgateway_server.pipeline.dispatch import Dispatch
+from llmgateway_server.pipeline.meter import Meter
+from llmgateway_server.pipeline.validate import validate
+from llmgateway_server.ports.provider import Credential, Timeouts
+from llmgateway_server.ports.storage import Store
+from llmgateway_server.providers import WIRE_FORMATS, Providers
+from llmgateway_server.routing.catalogue import Catalogue
+from llmgateway_server.routing.planner import Planner
+from llmgateway_server.settings import Settings, find_credential, provider_variables
+from llmgateway_server.storage import open_store
+from llmgateway_server.storage.usage_writer import UsageWriter
+from llmgateway_server.system import SystemClock, SystemIds
+
+_log = logging.getLogger(__name__)
+
+_PUBLIC_SERVICES = ("ChatService", "ModelService", "RoutingService", "EvaluationService", "HealthService")
+_PROBE_SECONDS = 0.05
+"""How long a part may take to say how it is doing."""
+
+
+@dataclass(slots=True)
+class Core:
+    """What serves calls, without any address it could be reached at."""
+
+    settings: Settings
+    store: Store
+    catalogue: Catalogue
+    collections: Mapping[str, Collection[Any]]
+    providers: Providers
+    usage: UsageWriter
+    first_start: FirstStart
+    clock: SystemClock
+    ids: SystemIds
+
+    async def close(self) -> None:
+        """Writes what waits and lets go of every connection."""
+        await self.providers.close()
+        await self.usage.close()
+        await self.store.close()
+
+
+async def open_core(settings: Settings) -> Core:
+    """Opens the store, brings its schema and the wanted resources up to date, and reads the catalogue."""
+    clock, ids = SystemClock(), SystemIds()
+    store = await open_store(settings.database_url.get_secret_value(), clock=clock, ids=ids)
+    try:
+        catalogue = Catalogue(lambda reference: Credential(find_credential(reference)))
+        collections = {
+            name: Collection(kind, store, clock=clock, ids=ids, on_change=catalogue.apply)
+            for name, kind in kinds(wire_formats=frozenset(WIRE_FORMATS)).items()
+        }
+        admin_key = settings.admin_key.get_secret_value() if settings.admin_key else ""
+        first_start = await ensure_first_resources(store, clock=clock, ids=ids, admin_key=admin_key)
+        await _ensure_resources(settings, collections, empty=first_start.empty)
+        catalogue.load(await _all_resources(store, collections.values()))
+    except BaseException:
+        await store.close()
+        raise
+    return Core(
+        settings=settings,
+        store=store,
+        catalogue=catalogue,
+        collections=collections,
+        providers=Providers(clock),
+        usage=UsageWriter(store.usage_records),
+        first_start=first_start,
+        clock=clock,
+        ids=ids,
+    )
+
+
+async def _ensure_resources(settings: Settings, collections: Mapping[str, Collection[Any]], *, empty: bool) -> None:
+    if empty:
+        await desired.apply(defaults.FIRST_RESOURCES, collections)
+    for provider_id, variable in provider_variables().items():
+        wanted = defaults.provider_from_environment(provider_id, variable)
+        await desired.create_missing("providers", wanted, collections)
+    changed = await desired.apply(settings.resources, collections)
+    if changed:
+        _log.info("resources follow the configuration", extra={"changed": len(changed)})
+
+
+async def _all_resources(store: Store, collections: Sequence[Collection[Any]] | Any) -> list[Any]:
+    resources: list[Any] = []
+    async with store.reading() as moment:
+        for collection in collections:
+            parent = "tenants/-" if collection.kind.parent else ""
+            resources += [resource async for resource in moment.of(collection.kind.message).all(parent)]
+    return resources
+
+
+@dataclass(slots=True)
+class Servers:
+    """The gRPC servers and what they share."""
+
+    guard: Guard
+    health: Health
+    public: grpc.aio.Server
+    admin: grpc.aio.Server | None
+    """Set when Admin and reflection are served apart."""
+
+
+def build_servers(core: Core) -> Servers:
+    """Builds the servers. They listen nowhere yet."""
+    settings, clock, ids = core.settings, core.clock, core.ids
+    timeouts = settings.timeouts
+    planner = Planner(core.catalogue, random.random)
+    dispatch = Dispatch(
+        planner,
+        core.providers.adapter,
+        clock=clock,
+        ids=ids,
+        timeouts=Timeouts(
+            connect=timeouts.connect, first_event=timeouts.first_event, idle=timeouts.idle, total=timeouts.total
+        ),
+    )
+    stages = {"meter": Meter(core.usage, clock, ids), "authorize": authorize, "validate": validate}
+    handler = build(stages, dispatch)
+
+    health = Health(_service_names(), [_storage_probe(core.store)], clock.now())
+    chat = ChatService(handler, clock)
+    openai = OpenAIService(handler, lambda: core.catalogue.snapshot, clock)
+    admin = AdminService(
+        KeyRotation(core.collections["api_keys"], ids),
+        RecordList(UsageRecord, core.store.usage_records),
+        RecordList(AuditEvent, core.store.audit_log),
+        health,
+    )
+    models, routing, evaluation = ModelService(), RoutingService(), EvaluationService()
+    for servicer, module, names in (
+        (models, model_service_pb2, ("providers", "models", "deployments")),
+        (routing, routing_service_pb2, ("routes", "use_cases")),
+        (admin, admin_service_pb2, ("tenants", "api_keys")),
+    ):
+        add_standard_methods(servicer, [standard_methods(core.collections[name], module) for name in names])
+
+    public_services = [
+        _service(chat_service_pb2, "ChatService", chat, chat_service_pb2_grpc.add_ChatServiceServicer_to_server),
+        _service(
+            openai_service_pb2, "OpenAIService", openai, openai_service_pb2_grpc.add_OpenAIServiceServicer_to_server
+        ),
+        _service(model_service_pb2, "ModelService", models, model_service_pb2_grpc.add_ModelServiceServicer_to_server),
+        _service(
+            routing_service_pb2,
+            "RoutingService",
+            routing,
+            routing_service_pb2_grpc.add_RoutingServiceServicer_to_server,
+        ),
+        _service(
+            evaluation_service_pb2,
+            "EvaluationService",
+            evaluation,
+            evaluation_service_pb2_grpc.add_EvaluationServiceServicer_to_server,
+        ),
+        _service(
+            health_service_pb2,
+            "HealthService",
+            HealthService(health),
+            health_service_pb2_grpc.add_HealthServiceServicer_to_server,
+        ),
+    ]
+    admin_services = [
+        _service(admin_service_pb2, "AdminService", admin, admin_service_pb2_grpc.add_AdminServiceServicer_to_server)
+    ]
+    guard = Guard(
+        rules([*public_services, *admin_services]),
+        Authenticator(lambda: core.catalogue.snapshot, clock),
+        clock=clock,
+        ids=ids,
+        default_timeout=timeouts.request_default,
+        max_timeout=timeouts.request_max,
+    )
+    options = _server_options(settings)
+    if settings.separate_admin:
+        public = build_server(public_services, guard, options, health=health.servicer, reflect=False)
+        apart = build_server([*public_services, *admin_services], guard, options, health=health.servicer, reflect=True)
+        return Servers(guard, health, public, apart)
+    together = build_server([*public_services, *admin_services], guard, options, health=health.servicer, reflect=True)
+    return Servers(guard, health, together, None)
+
+
+def _service(module: Any, name: str, servicer: object, add: Any) -> Service:
+    """`Any`: a generated module and its generated function."""
+    return Service(module.DESCRIPTOR.services_by_name[name], servicer, add)
+
+
+def _service_names() -> list[str]:
+    return [
+        module.DESCRIPTOR.services_by_name[name].full_name
+        for module, name in (
+            (chat_service_pb2, "ChatService"),
+            (openai_service_pb2, "OpenAIService"),
+            (model_service_pb2, "ModelService"),
+            (routing_service_pb2, "RoutingService"),
+            (evaluation_service_pb2, "EvaluationService"),
+            (admin_service_pb2, "AdminService"),
+            (health_service_pb2, "HealthService"),
+        )
+    ]
+
+
+def _server_options(settings: Settings) -> ServerOptions:
+    limits, keepalive = settings.limits, settings.keepalive
+    return ServerOptions(
+        message_bytes=limits.message_bytes,
+        metadata_bytes=limits.metadata_bytes,
+        streams_per_connection=limits.streams_per_connection,
+        keepalive_interval=keepalive.interval,
+        keepalive_timeout=keepalive.timeout,
+        max_age=keepalive.max_age,
+        max_age_grace=keepalive.max_age_grace,
+    )
+
+
+def _storage_probe(store: Store) -> Any:
+    async def probe() -> Component:
+        component = Component(component="storage", state=HealthSummary.STATE_OK)
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS):
+                await store.revision()
+        except TimeoutError:
+            component.state, component.message = HealthSummary.STATE_DEGRADED, "the database is slow to answer"
+        except GatewayError:
+            component.state, component.message = HealthSummary.STATE_DOWN, "the database does not answer"
+        return component
+
+    return probe
