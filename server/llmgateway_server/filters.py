@@ -69,6 +69,12 @@ class Condition:
     steps: tuple[FieldDescriptor | str, ...]
     """The way to the field: its descriptors, or a map's descriptor and then the key."""
 
+    @property
+    def exact(self) -> str | None:
+        """The text that some value at the path must be, where the condition says just that. A database may look it up."""
+        says_so = self.operator is (Operator.HAS if _in_list(self.steps) else Operator.EQUAL)
+        return self.value if says_so and isinstance(self.value, str) else None
+
     def matches(self, message: Message) -> bool:
         """Whether the condition holds for a message."""
         if self.operator is Operator.UNEQUAL:

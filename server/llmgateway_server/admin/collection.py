@@ -16,13 +16,14 @@ from llmgateway.v1.admin_resources_pb2 import AuditEvent
 from llmgateway.v1.errors_pb2 import ErrorReason
 from llmgateway_server import names
 from llmgateway_server.admin.behavior import changed_paths, clear_outputs, freeze, require, walk
-from llmgateway_server.admin.kind import Change, resource_view
+from llmgateway_server.admin.kind import Change
 from llmgateway_server.admin.limits import check_limits
 from llmgateway_server.admin.listing import bounded_size
 from llmgateway_server.admin.masks import merge
 from llmgateway_server.errors import Aborted, AlreadyExists, FailedPrecondition, NotFound, invalid_field
 from llmgateway_server.filters import EVERYTHING, parse_filter, where
 from llmgateway_server.ports.storage import CreateRequest, Page
+from llmgateway_server.resources import resource_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-    from google.protobuf.timestamp_pb2 import Timestamp
 
     from llmgateway_server.admin.caller import Caller
     from llmgateway_server.ports.storage import UnitOfWork
@@ -89,25 +87,3 @@ class Kind(Generic[R]):
     def name(self) -> str:
         """The message's name, such as `ApiKey`: the key of `names.PATTERNS`."""
         return self.message.DESCRIPTOR.name
-
-
-class Resource(Protocol):
-    """The fields that every resource has."""
-
-    name: str
-    etag: str
-
-    @property
-    def create_time(self) -> Timestamp:
-        """When it was created."""
-        ...
-
-    @property
-    def update_time(self) -> Timestamp:
-        """When it last changed."""
-        ...
-
-
-def resource_view(message: Message) -> Resource:
-    """A message by the fields that all resources have. What is written shows in the message."""
-    return cast("Resource", message)  # a class cannot be said to be both a message and a protocol
