@@ -27,7 +27,7 @@ class Means:
 
 
 WIRE_FORMATS: Mapping[str, Callable[[Means], ChatAdapter]] = {
-    "fake": lambda means: FakeAdapter(),
+    "fake": lambda means: FakeAdapter(means.clock),
     "openai": lambda means: HttpAdapter(OpenAIChat(), means.client, means.clock),
 }
 """Every wire format, by the name that a provider gives as its `wire_format`."""

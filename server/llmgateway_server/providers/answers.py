@@ -9,8 +9,8 @@ import asyncio
 from typing import Protocol
 
 import aiohttp
-from llmgateway.v1.chat_service_pb2 import ChatEvent
 
+from llmgateway.v1.chat_service_pb2 import ChatEvent
 from llmgateway_server.providers.encodings import Expander
 from llmgateway_server.providers.failures import protocol_error, unavailable
 from llmgateway_server.providers.framing import FrameReader
@@ -27,7 +27,10 @@ class Answer(Protocol):
     """The body of an answer that is being read. Used by one task."""
 
     async def read(self) -> list[ChatEvent]:
-        """The next events; none at the end. The first ones are `Started` and at least one more. Raises `GatewayError`."""
+        """The next events; none at the end. The first ones are `Started` and at least one more.
+
+        Raises `GatewayError`, after which there is nothing more to read.
+        """
         ...
 
     def close(self) -> None:
@@ -76,7 +79,7 @@ class WholeAnswer:
 class StreamedAnswer:
     """An answer that comes piece by piece: one network read, one call of the decoder."""
 
-    def __init__(  # noqa: PLR0913 - each is one of the things that reading needs
+    def __init__(
         self,
         response: aiohttp.ClientResponse,
         expander: Expander,

@@ -16,9 +16,9 @@ _READ_BUFFER_BYTES = 256 * 1024
 class HttpClient:
     """Keeps connections to providers. It opens when it is first used, within the running event loop.
 
-    It obeys no proxy of the environment, keeps no cookies and follows no redirect, and decompresses nothing: a provider is
-    not to decide where a credential goes or how much memory an answer takes. It sets no limit on connections, since calls
-    are limited before they get here.
+    It obeys no proxy of the environment, keeps no cookies, follows no redirect and decompresses nothing: a provider is
+    not to decide where a credential goes or how much memory an answer takes. It sets no limit on connections, since
+    calls are limited before they get here.
     """
 
     def __init__(self) -> None:

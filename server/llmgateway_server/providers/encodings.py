@@ -72,7 +72,7 @@ class Inflater:
 
 
 def expander(encoding: str) -> Expander:
-    """What undoes a `content-encoding`. Raises PROVIDER_PROTOCOL_ERROR for one that was not asked for and is not known."""
+    """What undoes a `content-encoding`. Raises PROVIDER_PROTOCOL_ERROR for one that is not known here."""
     name = encoding.strip().lower()
     if name in ("", "identity"):
         return Identity()

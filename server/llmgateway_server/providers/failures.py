@@ -1,7 +1,7 @@
 """Reads what providers say when they fail, and gives each failure its reason.
 
-Providers agree on HTTP statuses for the most part, and on bodies not at all, so reading the body and judging the failure
-are two steps: a wire format may know more codes than the ones here, and hands them in.
+Providers agree on HTTP statuses for the most part, and on bodies not at all, so reading the body and judging the
+failure are two steps: a wire format may know more codes than the ones here, and hands them in.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import TypeGuard, cast
 
 import orjson
-from llmgateway.v1.errors_pb2 import ErrorReason
 
-from llmgateway_server.errors import GatewayError, InvalidArgument, ResourceExhausted, Unavailable
+from llmgateway.v1.errors_pb2 import ErrorReason
+from llmgateway_server.errors import GatewayError, InvalidArgument, ResourceExhausted, Unavailable, not_found
+from llmgateway_server.ports.provider import ProviderCall
+from llmgateway_server.providers.scrubbing import scrub
 
 UPSTREAM_CODE = "upstream_code"
 """Metadata key of the provider's own word for the failure."""
@@ -110,6 +112,9 @@ _BY_STATUS: Mapping[int, Verdict] = {
     501: _MISCONFIGURED,
 }
 
+_BY_CLASS: Mapping[int, Verdict] = {3: _PROTOCOL, 4: _REJECTED, 5: _UNAVAILABLE}
+"""By the first digit of the status, where it is not in the table above."""
+
 _SENTENCES: Mapping[ErrorReason, str] = {
     ErrorReason.ERROR_REASON_PROVIDER_REJECTED_REQUEST: "the provider refused the request",
     ErrorReason.ERROR_REASON_PROVIDER_REJECTED_CREDENTIAL: "the provider refused the gateway's own credential",
@@ -121,6 +126,9 @@ _SENTENCES: Mapping[ErrorReason, str] = {
     ErrorReason.ERROR_REASON_PROVIDER_PROTOCOL_ERROR: "the provider answered what its protocol does not allow",
 }
 
+REASONS = frozenset(ErrorReason.Name(reason).removeprefix("ERROR_REASON_") for reason in _SENTENCES)
+"""Names of the reasons that a provider may cause."""
+
 _CLASSES: Mapping[ErrorReason, type[GatewayError]] = {
     ErrorReason.ERROR_REASON_PROVIDER_REJECTED_REQUEST: InvalidArgument,
     ErrorReason.ERROR_REASON_CONTEXT_LENGTH_EXCEEDED: InvalidArgument,
@@ -130,12 +138,23 @@ _CLASSES: Mapping[ErrorReason, type[GatewayError]] = {
 }
 """The class of each reason; `Unavailable` for the others."""
 
+_KEPT = frozenset({ErrorReason.ERROR_REASON_STREAM_BROKEN, ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED})
+"""Reasons that stay what they are after the answer has begun."""
+
 _TOO_LONG_WORDS = re.compile(
-    r"context.?(length|window|size)|maximum context|prompt is too long|too many (input )?tokens|exceeds? the (available )?context",
+    r"context.?(length|window|size)|maximum context|prompt is too long|too many (input )?tokens"
+    r"|exceeds? the (available )?context",
     re.IGNORECASE,
 )
 _FILTER_WORDS = re.compile(r"content.?(filter|policy|management)|moderation|flagged", re.IGNORECASE)
 _NO_MODEL_WORDS = re.compile(r"model.{0,80}(not found|does not exist|not exist|unknown)|unknown model", re.IGNORECASE)
+_BY_WORDS = (
+    (_FILTERED, _FILTER_WORDS, (400, 403, 413, 422)),
+    (_TOO_LONG, _TOO_LONG_WORDS, (400, 413, 422)),
+    (_NO_MODEL, _NO_MODEL_WORDS, (400, 404, 422)),
+)
+"""Words of a message that say more than the statuses beside them."""
+
 _QUOTA_WORDS = re.compile(r"insufficient.?(quota|balance|credit)|billing|spend.?limit|credit balance", re.IGNORECASE)
 _REQUEST_TOO_LARGE_WORDS = re.compile(r"request too large", re.IGNORECASE)
 
@@ -143,8 +162,8 @@ _REQUEST_TOO_LARGE_WORDS = re.compile(r"request too large", re.IGNORECASE)
 def failure(status: int, report: Report, codes: Mapping[str, Verdict] | None = None) -> GatewayError:
     """The error for a provider's failure.
 
-    `status` is the HTTP status, or zero for an error that came within an answer. `codes` are the dialect's own codes and
-    types; they go before the common ones.
+    `status` is the HTTP status, or zero for an error that came within an answer. `codes` are the dialect's own codes
+    and types; they go before the common ones.
     """
     verdict = _judge(status, report, codes or {})
     sentence = _SENTENCES[verdict.reason]
@@ -160,6 +179,13 @@ def failure(status: int, report: Report, codes: Mapping[str, Verdict] | None = N
     return error(verdict.reason, message, field=field_of(report.param), retryable=verdict.retryable, metadata=metadata)
 
 
+def error_for(
+    reason: ErrorReason, message: str, *, retry_after: float | None = None, retryable: bool | None = None
+) -> GatewayError:
+    """An error with a reason that a provider may cause, of the class that goes with it."""
+    return _CLASSES.get(reason, Unavailable)(reason, message, retry_after=retry_after, retryable=retryable)
+
+
 def protocol_error(message: str) -> Unavailable:
     """The error for an answer that is not what the dialect allows. Another try may get a better one."""
     return Unavailable(ErrorReason.ERROR_REASON_PROVIDER_PROTOCOL_ERROR, message)
@@ -168,6 +194,36 @@ def protocol_error(message: str) -> Unavailable:
 def unavailable(message: str, *, retryable: bool = True, metadata: dict[str, str] | None = None) -> Unavailable:
     """The error for a provider that is out of reach, or silent."""
     return Unavailable(ErrorReason.ERROR_REASON_PROVIDER_UNAVAILABLE, message, retryable=retryable, metadata=metadata)
+
+
+def explained(error: GatewayError, call: ProviderCall, *, begun: bool) -> GatewayError:
+    """The error as the caller may see it: with the provider's name, scrubbed, and broken if the answer had begun.
+
+    Until then, `STREAM_BROKEN` is a protocol error: nothing was said, so nothing broke.
+    """
+    endpoint = call.endpoint
+    secret = endpoint.credential.secret
+    unlisted = endpoint.deployment == endpoint.provider
+    if unlisted and not begun and error.metadata.get(UPSTREAM_CODE) == MODEL_NOT_FOUND:
+        # The caller named the model, so it is the caller who can mend it.
+        return not_found(f"models/{endpoint.provider.removeprefix('providers/')}/{endpoint.upstream_model}")
+    message = scrub(error.message, secret)
+    metadata = {name: scrub(value, secret) for name, value in error.metadata.items()}
+    metadata.setdefault("provider", endpoint.provider)
+    if begun and error.reason not in _KEPT:
+        metadata["cause"] = error.reason_name
+        return Unavailable(
+            ErrorReason.ERROR_REASON_STREAM_BROKEN,
+            f"the answer broke off: {message}",
+            retry_after=error.retry_after,
+            metadata=metadata,
+        )
+    reason = error.reason
+    if not begun and reason == ErrorReason.ERROR_REASON_STREAM_BROKEN:
+        reason = ErrorReason.ERROR_REASON_PROVIDER_PROTOCOL_ERROR
+    return type(error)(
+        reason, message, field=error.field, retry_after=error.retry_after, retryable=error.retryable, metadata=metadata
+    )
 
 
 def _judge(status: int, report: Report, codes: Mapping[str, Verdict]) -> Verdict:
@@ -182,9 +238,8 @@ def _judge(status: int, report: Report, codes: Mapping[str, Verdict]) -> Verdict
 
 def _judge_limit(report: Report, codes: Mapping[str, Verdict]) -> Verdict:
     for word in (report.code, report.type):
-        verdict = codes.get(word) or _BY_CODE.get(word)
-        if verdict is _QUOTA_SPENT:
-            return verdict
+        if (codes.get(word) or _BY_CODE.get(word)) is _QUOTA_SPENT:
+            return _QUOTA_SPENT
     if report.mentions(_QUOTA_WORDS) or report.mentions(_REQUEST_TOO_LARGE_WORDS):
         return _QUOTA_SPENT
     return _LIMITED
@@ -192,18 +247,10 @@ def _judge_limit(report: Report, codes: Mapping[str, Verdict]) -> Verdict:
 
 def _judge_words(status: int, report: Report) -> Verdict:
     """Judges by status, and by the message where providers leave out the code."""
-    if status in (400, 403, 413, 422):
-        if report.mentions(_FILTER_WORDS):
-            return _FILTERED
-        if status != 403 and report.mentions(_TOO_LONG_WORDS):
-            return _TOO_LONG
-    if status in (400, 404, 422) and report.mentions(_NO_MODEL_WORDS):
-        return _NO_MODEL
-    if status in _BY_STATUS:
-        return _BY_STATUS[status]
-    if 300 <= status < 400:
-        return _PROTOCOL
-    return _REJECTED if 400 <= status < 500 else _UNAVAILABLE
+    for verdict, words, statuses in _BY_WORDS:
+        if status in statuses and report.mentions(words):
+            return verdict
+    return _BY_STATUS.get(status) or _BY_CLASS.get(status // 100, _UNAVAILABLE)
 
 
 def read_report(body: bytes) -> Report:
@@ -267,7 +314,7 @@ def _is_status(value: object) -> TypeGuard[int]:
 
 def field_of(param: str) -> str:
     """The request field, in our spelling, that a provider names in its own; empty when it names none of ours."""
-    return _FIELDS.get(param.split("[")[0].split(".")[0], "")
+    return _FIELDS.get(param.split("[", maxsplit=1)[0].split(".", maxsplit=1)[0], "")
 
 
 _FIELDS: Mapping[str, str] = {

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from llmgateway.v1.errors_pb2 import ErrorReason
-
 from llmgateway_server.errors import Unavailable
 from llmgateway_server.providers.wire import Framing
 

@@ -1,7 +1,7 @@
 """All of the network's rules: sends what a wire format encodes, judges what comes back, and explains what fails.
 
-The order of one call: encode, connect and send, wait for the headers, judge status and content type, then read. The body
-is read in `answers.py`.
+The order of one call: encode, connect and send, wait for the headers, judge status and content type, then read. The
+body is read in `answers.py`.
 """
 
 from __future__ import annotations
@@ -12,21 +12,23 @@ import logging
 from collections.abc import AsyncGenerator
 
 import aiohttp
+
 from llmgateway.v1.chat_service_pb2 import ChatEvent
 from llmgateway.v1.errors_pb2 import ErrorReason
-
-from llmgateway_server.errors import GatewayError, Unavailable, not_found
+from llmgateway_server.errors import GatewayError
 from llmgateway_server.ports.provider import ProviderCall
 from llmgateway_server.ports.system import Clock
 from llmgateway_server.providers.answers import Answer, StreamedAnswer, WholeAnswer
 from llmgateway_server.providers.client import HttpClient
 from llmgateway_server.providers.encodings import expander
-from llmgateway_server.providers.failures import MODEL_NOT_FOUND, UPSTREAM_CODE, protocol_error, unavailable
+from llmgateway_server.providers.failures import explained, protocol_error, unavailable
 from llmgateway_server.providers.framing import READERS
 from llmgateway_server.providers.retry_hints import reset_after, retry_after, should_retry
-from llmgateway_server.providers.scrubbing import scrub
 from llmgateway_server.providers.watchdog import CONNECT, Clockwork
 from llmgateway_server.providers.wire import Decoder, HttpRequest, WireFormat
+
+_SUCCESS = 2
+"""First digit of the statuses of success."""
 
 _MAX_ERROR_BYTES = 64 * 1024
 _ERROR_SECONDS = 5.0
@@ -62,7 +64,8 @@ class HttpAdapter:
                 for event in events:
                     yield event
         except GatewayError as error:
-            raise _explained(error, call, begun=begun) from error
+            # The error itself may quote the credential; only what caused it is kept.
+            raise explained(error, call, begun=begun) from error.__cause__
         finally:
             if answer is not None:
                 answer.close()
@@ -74,13 +77,18 @@ class HttpAdapter:
         clockwork = Clockwork(call)
         response = await self._send(call, request, clockwork)
         try:
-            if not 200 <= response.status < 300:  # noqa: PLR2004
-                raise await self._refusal(response, clockwork)
-            streams = _answers_as_stream(response, call, self._wire)
-            expand = expander(response.headers.get("content-encoding", ""))
+            return await self._judge(call, response, decoder, clockwork)
         except BaseException:
             response.close()
             raise
+
+    async def _judge(
+        self, call: ProviderCall, response: aiohttp.ClientResponse, decoder: Decoder, clockwork: Clockwork
+    ) -> Answer:
+        if response.status // 100 != _SUCCESS:
+            raise await self._refusal(response, clockwork)
+        streams = _answers_as_stream(response, call, self._wire)
+        expand = expander(response.headers.get("content-encoding", ""))
         if not streams:
             return WholeAnswer(response, expand, decoder, clockwork)
         reader = READERS[self._wire.framing]()
@@ -106,7 +114,10 @@ class HttpAdapter:
         except TimeoutError as error:
             raise clockwork.expired() from error
         except aiohttp.ClientResponseError as error:
-            raise protocol_error("the provider's answer is not HTTP, or its headers are too large.") from error
+            # The error's own `repr` shows the request's headers, so what caused it is kept instead.
+            raise protocol_error(
+                "the provider's answer is not HTTP, or its headers are too large."
+            ) from error.__cause__
         except aiohttp.ClientConnectionError as error:
             raise unavailable(f"the provider is out of reach: {type(error).__name__}.") from error
         except (aiohttp.ClientError, ValueError) as error:
@@ -164,35 +175,3 @@ async def _error_body(response: aiohttp.ClientResponse, clockwork: Clockwork) ->
     if size >= _MAX_ERROR_BYTES:
         response.close()
     return b"".join(pieces)
-
-
-def _explained(error: GatewayError, call: ProviderCall, *, begun: bool) -> GatewayError:
-    """The error as the caller may see it: with the provider's name, scrubbed, and broken if the answer had begun."""
-    endpoint = call.endpoint
-    secret = endpoint.credential.secret
-    unlisted = endpoint.deployment == endpoint.provider
-    if unlisted and not begun and error.metadata.get(UPSTREAM_CODE) == MODEL_NOT_FOUND:
-        # The caller named the model, so it is the caller who can mend it.
-        return not_found(f"models/{endpoint.provider.removeprefix('providers/')}/{endpoint.upstream_model}")
-    message = scrub(error.message, secret)
-    metadata = {name: scrub(value, secret) for name, value in error.metadata.items()}
-    metadata.setdefault("provider", endpoint.provider)
-    if begun and error.reason not in _KEPT:
-        metadata["cause"] = error.reason_name
-        return Unavailable(
-            ErrorReason.ERROR_REASON_STREAM_BROKEN,
-            f"the answer broke off: {message}",
-            retry_after=error.retry_after,
-            metadata=metadata,
-        )
-    reason = error.reason
-    if not begun and reason == ErrorReason.ERROR_REASON_STREAM_BROKEN:
-        # Nothing was said yet, so nothing broke: the provider did not answer as it should.
-        reason = ErrorReason.ERROR_REASON_PROVIDER_PROTOCOL_ERROR
-    return type(error)(
-        reason, message, field=error.field, retry_after=error.retry_after, retryable=error.retryable, metadata=metadata
-    )
-
-
-_KEPT = frozenset({ErrorReason.ERROR_REASON_STREAM_BROKEN, ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED})
-"""Reasons that stay what they are after the answer has begun."""

@@ -1,9 +1,8 @@
-"""Keeps account of what a dialect cannot say: a warning for the caller, or a refusal where the caller wants it strict."""
+"""Keeps account of what a dialect cannot say: a warning for the caller, or a refusal where the caller is strict."""
 
 from __future__ import annotations
 
 from llmgateway.v1.content_pb2 import Warning as ChatWarning
-
 from llmgateway_server.errors import unsupported
 
 

@@ -12,9 +12,9 @@ from hashlib import blake2b
 from typing import Any, cast
 
 import orjson
+
 from llmgateway.v1.chat_service_pb2 import ChatEvent, Finished
 from llmgateway.v1.content_pb2 import Citation, FinishReason, Logprobs, Media, ProviderState, TokenLogprob, Usage
-
 from llmgateway_server.events import broken
 from llmgateway_server.providers.assembly import Assembly
 from llmgateway_server.providers.failures import failure, protocol_error, report_of
@@ -55,12 +55,18 @@ _READ = frozenset(
 """Fields of a message that are read. Others are vendor fields, kept in the state of a part."""
 
 _READ_OF_CALL = frozenset({"index", "id", "type", "function", "custom"})
+_EMPTY: Json = {}
+_MAX_DEPTH = 32
 _REPLACED = frozenset({"type", "id", "index", "format", "signature"})
 """Keys whose text is said whole with every piece, where other texts come in pieces."""
 
 
 class _Malformed(ValueError):
     """A frame is not what the dialect allows."""
+
+
+_UNREADABLE = (ValueError, TypeError, OverflowError)
+"""What reading raises for values of wrong types and sizes: whoever wrote them, it is the frame that is malformed."""
 
 
 class _Call:
@@ -108,68 +114,59 @@ class ChatDecoder:
 
     def whole(self, body: bytes, headers: Headers) -> list[ChatEvent]:
         try:
-            answer: object = orjson.loads(body)
-            self._read(answer, "message")
-        except ValueError as error:
+            self._read(orjson.loads(body), whole=True)
+            if self._finished.raw_finish_reason:
+                self._finish()
+        except _UNREADABLE as error:
             raise protocol_error("the provider's answer is not a chat completion.") from error
-        if not self._finished.raw_finish_reason:
+        if not self._done:
             raise protocol_error("the provider's answer does not say why it ended.")
-        self._finish()
         return self._assembly.take()
 
     def feed(self, frames: Sequence[bytes]) -> list[ChatEvent]:
         for frame in frames:
             if self._done:
                 break
-            if frame == _DONE:
-                if not self._finished.raw_finish_reason:
-                    raise broken("the provider ended the stream without saying why the answer ended.")
-                self._finish()
-                break
             try:
-                self._read(orjson.loads(frame), "delta")
-            except ValueError as error:
+                if frame == _DONE:
+                    self._conclude()
+                else:
+                    self._read(orjson.loads(frame), whole=False)
+            except _UNREADABLE as error:
                 self._skip(error)
         return self._assembly.take()
 
     def end(self) -> list[ChatEvent]:
-        if self._done:
-            return []
-        if not self._finished.raw_finish_reason:
-            raise broken("the provider's stream ended before the answer did.")
-        # Some servers leave out the last line; what they said before it is enough.
-        self._finish()
+        if not self._done:
+            # Some servers leave out the last line; what they said before it is enough.
+            self._conclude()
         return self._assembly.take()
 
-    def _skip(self, error: ValueError) -> None:
+    def _conclude(self) -> None:
+        if not self._finished.raw_finish_reason:
+            raise broken("the provider's stream ended without saying why the answer ended.")
+        self._finish()
+
+    def _skip(self, error: Exception) -> None:
         self._skipped += 1
         if self._skipped > 1:
             raise protocol_error("the provider sent a second malformed frame.") from error
 
-    def _read(self, chunk: object, body: str) -> None:
-        """Reads one chunk, or a whole answer; `body` is the field that holds the words."""
-        if not isinstance(chunk, dict):
-            raise _Malformed
-        chunk = cast("Json", chunk)
+    def _read(self, value: object, *, whole: bool) -> None:
+        """Reads a whole answer or one chunk, whose delta may be missing."""
+        chunk = _object(value)
         if error := chunk.get("error"):
             raise failure(0, report_of({"error": error}))
         if usage := chunk.get("usage"):
-            self._read_usage(usage)
-        choices = chunk.get("choices")
-        if not choices:
-            if body == "message":
-                raise _Malformed
+            self._read_usage(_object(usage))
+        if not (choices := chunk.get("choices")):
             return
-        if not isinstance(choices, list):
-            raise _Malformed
         if not self._started:
             self._start(chunk)
-        for choice in cast("list[object]", choices):
-            if not isinstance(choice, dict):
-                raise _Malformed
-            choice = cast("Json", choice)
+        for choice in _objects(choices):
             if not choice.get("index"):
-                self._read_choice(chunk, choice, choice.get(body))
+                words: object = choice.get("message") if whole else choice.get("delta") or _EMPTY
+                self._read_choice(chunk, choice, _object(words))
 
     def _start(self, chunk: Json) -> None:
         created = chunk.get("created")
@@ -179,38 +176,27 @@ class ChatDecoder:
         )
         self._started = True
 
-    def _read_choice(self, chunk: Json, choice: Json, delta: object) -> None:
-        key = ""
-        if isinstance(delta, dict):
-            delta = cast("Json", delta)
-            key = self._read_content(delta.get("content"))
-            if not key or len(delta) > 1:
-                key = self._read_others(delta) or key
-        elif delta is not None:
-            raise _Malformed
+    def _read_choice(self, chunk: Json, choice: Json, delta: Json) -> None:
+        if content := delta.get("content"):
+            self._read_content(content)
+        if not content or len(delta) > 1:
+            self._read_others(delta)
         if logprobs := choice.get("logprobs"):
-            self._read_logprobs(logprobs)
+            self._read_logprobs(_object(logprobs))
         if reason := choice.get("finish_reason"):
             self._finished.raw_finish_reason = _checked(reason)
             self._finished.service_tier = _text(chunk, "service_tier")
             self._finished.system_fingerprint = _text(chunk, "system_fingerprint")
 
-    def _read_content(self, content: object) -> str:
-        if not content:
-            return ""
+    def _read_content(self, content: object) -> None:
         if isinstance(content, str):
             self._assembly.text(content)
-            return "text"
-        if not isinstance(content, list):
-            raise _Malformed
-        for piece in cast("list[object]", content):
-            if not isinstance(piece, dict):
-                raise _Malformed
-            if text := _text(cast("Json", piece), "text"):
+            return
+        for piece in _objects(content):
+            if text := _text(piece, "text"):
                 self._assembly.text(text)
-        return "text"
 
-    def _read_others(self, delta: Json) -> str:
+    def _read_others(self, delta: Json) -> None:
         """Reads what a message has besides text."""
         if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
             self._assembly.reasoning(_checked(reasoning))
@@ -222,19 +208,15 @@ class ChatDecoder:
         if call := delta.get("function_call"):
             self._read_call({"index": 0, "type": "function", "function": call})
         if audio := delta.get("audio"):
-            self._read_audio(audio)
+            self._read_audio(_object(audio))
         if annotations := delta.get("annotations"):
             self._read_annotations(annotations)
         if not delta.keys() <= _READ:
-            extend(self._extras, {name: value for name, value in delta.items() if name not in _READ and value})
-        return ""
+            _keep_unknown(self._extras, delta, _READ)
 
     def _read_call(self, item: Json) -> None:
         custom = "custom" in item
-        said = item.get("custom" if custom else "function") or {}
-        if not isinstance(said, dict):
-            raise _Malformed
-        said = cast("Json", said)
+        said = _object(item.get("custom" if custom else "function") or {})
         name, call_id = _text(said, "name"), _text(item, "id")
         call = self._call_of(item.get("index"), call_id, name)
         if call is None:
@@ -245,7 +227,7 @@ class ChatDecoder:
             call.empty = False
             self._assembly.arguments(call.key, text)
         if not item.keys() <= _READ_OF_CALL:
-            extend(call.extras, {name: value for name, value in item.items() if name not in _READ_OF_CALL and value})
+            _keep_unknown(call.extras, item, _READ_OF_CALL)
 
     def _call_of(self, index: object, call_id: str, name: str) -> _Call | None:
         """The call that a fragment goes on with; None when it begins one."""
@@ -275,10 +257,7 @@ class ChatDecoder:
         seed = f"{self._request_id}\n{self._response_id}\n{len(self._calls)}"
         return f"call_{blake2b(seed.encode(), digest_size=12).hexdigest()}"
 
-    def _read_audio(self, audio: object) -> None:
-        if not isinstance(audio, dict):
-            raise _Malformed
-        audio = cast("Json", audio)
+    def _read_audio(self, audio: Json) -> None:
         media = Media(mime_type=self._audio_type, transcript=_text(audio, "transcript"))
         if data := _text(audio, "data"):
             media.data = self._decoded(data)
@@ -300,36 +279,19 @@ class ChatDecoder:
             raise _Malformed from error
 
     def _read_annotations(self, annotations: object) -> None:
-        citations: list[Citation] = []
-        for annotation in _objects(annotations):
-            source = annotation.get("url_citation")
-            if isinstance(source, dict):
-                source = cast("Json", source)
-                citations.append(
-                    Citation(
-                        url=_text(source, "url"),
-                        title=_text(source, "title"),
-                        start_index=_count(source, "start_index"),
-                        end_index=_count(source, "end_index"),
-                    )
-                )
-        if citations:
+        sources = [_details(annotation, "url_citation") for annotation in _objects(annotations)]
+        if citations := [_citation(source) for source in sources if source]:
             self._assembly.citations(citations)
 
-    def _read_logprobs(self, logprobs: object) -> None:
-        if not isinstance(logprobs, dict):
-            raise _Malformed
-        logprobs = cast("Json", logprobs)
+    def _read_logprobs(self, logprobs: Json) -> None:
         for field, key in (("content", "text"), ("refusal", "refusal")):
             if tokens := logprobs.get(field):
                 run = Logprobs(tokens=[_token(token) for token in _objects(tokens)], refusal=key == "refusal")
                 self._assembly.logprobs(run, key)
 
-    def _read_usage(self, usage: object) -> None:
+    def _read_usage(self, usage: Json) -> None:
         """Replaces the usage so far: usages are totals, and the last one that says anything holds."""
-        if not isinstance(usage, dict):
-            raise _Malformed
-        read = usage_of(cast("Json", usage))
+        read = usage_of(usage)
         if read is not None:
             self._finished.usage.CopyFrom(read)
 
@@ -340,24 +302,26 @@ class ChatDecoder:
             if call.empty and not call.custom:
                 # No arguments at all are an empty object, so that callers can always parse them.
                 self._assembly.arguments(call.key, "{}")
-            if call.extras:
-                self._keep(call.extras, call.key)
-        if self._extras:
-            self._keep_message_extras()
+        self._keep()
         self._finished.finish_reason = self._finish_reason()
         self._assembly.finish(self._finished)
         self._done = True
 
-    def _keep_message_extras(self) -> None:
+    def _keep(self) -> None:
+        """Leaves vendor fields with the parts they came with, those of the message with its first part of any kind."""
+        message, self._extras = self._extras, {}
         key = next((key for key in ("reasoning", "audio", "text", "refusal") if self._assembly.has(key)), None)
-        if key is not None:
-            self._keep(self._extras, key)
-        elif self._calls:
-            self._keep({**self._calls[0].extras, **self._extras}, self._calls[0].key)
+        if message and key is not None:
+            self._put_state(key, message=message, call={})
+            message = {}
+        for call in self._calls:
+            if call.extras or message:
+                self._put_state(call.key, message=message, call=call.extras)
+                message = {}
 
-    def _keep(self, extras: Json, key: object) -> None:
-        state = ProviderState(wire_format=WIRE_FORMAT, data=write_state(self._vendor, extras))
-        self._assembly.state(state, key)
+    def _put_state(self, key: object, *, message: Json, call: Json) -> None:
+        data = write_state(self._vendor, message=message, call=call)
+        self._assembly.state(ProviderState(wire_format=WIRE_FORMAT, data=data), key)
 
     def _finish_reason(self) -> FinishReason:
         reason = FINISH_REASONS.get(self._finished.raw_finish_reason, FinishReason.FINISH_REASON_OTHER)
@@ -389,8 +353,15 @@ def usage_of(fields: Json) -> Usage | None:
     )
 
 
-def extend(target: Json, more: Json) -> None:
-    """Adds the pieces of streamed vendor fields to what came before: texts and lists grow, the rest is replaced.
+def _keep_unknown(kept: Json, fields: Json, known: frozenset[str]) -> None:
+    """Adds the fields that are not known, and not empty, to those that are kept."""
+    unknown = {name: value for name, value in fields.items() if name not in known and value}
+    _check_depth(unknown, _MAX_DEPTH)
+    _extend(kept, unknown)
+
+
+def _extend(target: Json, more: Json) -> None:
+    """Adds pieces of streamed fields to what came before: texts and lists grow, the rest is replaced.
 
     Items of lists that carry an `index` grow in their place.
     """
@@ -399,26 +370,47 @@ def extend(target: Json, more: Json) -> None:
         if isinstance(have, str) and isinstance(value, str) and name not in _REPLACED:
             target[name] = have + value
         elif isinstance(have, dict) and isinstance(value, dict):
-            extend(cast("Json", have), cast("Json", value))
-        elif isinstance(value, list):
-            target[name] = _extended(
-                cast("list[object]", have) if isinstance(have, list) else [], cast("list[object]", value)
-            )
+            _extend(cast("Json", have), cast("Json", value))
+        elif isinstance(have, list) and isinstance(value, list):
+            _extend_list(cast("list[object]", have), cast("list[object]", value))
         else:
             target[name] = value
 
 
-def _extended(items: list[object], more: list[object]) -> list[object]:
+def _extend_list(items: list[object], more: list[object]) -> None:
+    places = {_index_of(item): item for item in items}
     for item in more:
-        index = cast("Json", item).get("index") if isinstance(item, dict) else None
-        same = next(
-            (have for have in items if isinstance(have, dict) and cast("Json", have).get("index") == index), None
-        )
-        if index is not None and same is not None:
-            extend(cast("Json", same), cast("Json", item))
-        else:
+        index = _index_of(item)
+        if index is None or index not in places:
             items.append(item)
-    return items
+        else:
+            _extend(_object(places[index]), _object(item))
+
+
+def _index_of(item: object) -> int | None:
+    index = cast("Json", item).get("index") if isinstance(item, dict) else None
+    return index if isinstance(index, int) else None
+
+
+def _check_depth(value: object, left: int) -> None:
+    """Raises `_Malformed` for values nested more deeply than any provider needs."""
+    if not left:
+        raise _Malformed
+    if isinstance(value, dict):
+        for inner in cast("Json", value).values():
+            _check_depth(inner, left - 1)
+    elif isinstance(value, list):
+        for inner in cast("list[object]", value):
+            _check_depth(inner, left - 1)
+
+
+def _citation(source: Json) -> Citation:
+    return Citation(
+        url=_text(source, "url"),
+        title=_text(source, "title"),
+        start_index=_count(source, "start_index"),
+        end_index=_count(source, "end_index"),
+    )
 
 
 def _token(fields: Json) -> TokenLogprob:
@@ -432,13 +424,16 @@ def _token(fields: Json) -> TokenLogprob:
     return token
 
 
+def _object(value: object) -> Json:
+    if not isinstance(value, dict):
+        raise _Malformed
+    return cast("Json", value)
+
+
 def _objects(value: object) -> list[Json]:
     if not isinstance(value, list):
         raise _Malformed
-    items = cast("list[object]", value)
-    if not all(isinstance(item, dict) for item in items):
-        raise _Malformed
-    return cast("list[Json]", items)
+    return [_object(item) for item in cast("list[object]", value)]
 
 
 def _details(fields: Json, name: str) -> Json:

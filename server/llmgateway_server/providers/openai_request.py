@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import orjson
+
 from llmgateway.v1.chat_service_pb2 import ChatRequest
 from llmgateway.v1.content_pb2 import Generation, Media, Message, Part, ResponseFormat, Role, Tool, ToolCall, ToolChoice
-
 from llmgateway_server.errors import invalid_field, unsupported
 from llmgateway_server.ports.provider import ProviderCall
 from llmgateway_server.providers.omissions import Omissions
@@ -106,7 +106,8 @@ class _Messages:
         if len(parts) == 1 and parts[0].WhichOneof("content") == "text":
             self._check_cache_mark(parts[0], where, 0)
             return parts[0].text
-        return [self._part(part, where, index) for index, part in enumerate(parts)]
+        # A part may hold nothing but the state of another provider, which says nothing here.
+        return [self._part(part, where, index) for index, part in enumerate(parts) if part.WhichOneof("content")]
 
     def _part(self, part: Part, where: str, index: int) -> Json:
         self._check_cache_mark(part, where, index)
@@ -123,36 +124,29 @@ class _Messages:
         raise unsupported(field, "the provider does not take it here.")
 
     def _assistant(self, message: Message, where: str) -> Json:
-        out: Json = {"role": "assistant", "content": None}
-        texts: list[str] = []
-        calls: list[Json] = []
+        turn = _Turn()
         for index, part in enumerate(message.parts):
-            kind = part.WhichOneof("content")
             self._check_cache_mark(part, where, index)
-            state = self._state(part, f"{where}.parts[{index}].provider_state")
-            if kind == "text":
-                texts.append(part.text)
-            elif kind == "tool_call":
-                calls.append({**state, **_tool_call(part.tool_call)})
-                continue
-            elif kind == "refusal":
-                out["refusal"] = out.get("refusal", "") + part.refusal
-            elif kind == "reasoning":
-                self._put_reasoning(out, part.reasoning, f"{where}.parts[{index}].reasoning")
-            elif kind == "audio":
-                self._put_audio(out, part.audio, texts, has_id="audio" in state, field=f"{where}.parts[{index}].audio")
-            elif kind is not None:
-                raise unsupported(
-                    f"{where}.parts[{index}].{kind}", "the provider does not take it back from the model."
-                )
-            out.update((name, value) for name, value in state.items() if name not in out)
-        if texts:
-            out["content"] = texts[0] if len(texts) == 1 else [{"type": "text", "text": text} for text in texts]
-        elif not (calls or "refusal" in out or "audio" in out):
-            out["content"] = ""
-        if calls:
-            out["tool_calls"] = calls
-        return out
+            self._put_part(turn, part, f"{where}.parts[{index}]")
+        return turn.written()
+
+    def _put_part(self, turn: _Turn, part: Part, where: str) -> None:
+        kind = part.WhichOneof("content")
+        of_message, of_call = self._state(part, f"{where}.provider_state")
+        for name, value in of_message.items():
+            turn.fields.setdefault(name, value)
+        if kind == "text":
+            turn.texts.append(part.text)
+        elif kind == "tool_call":
+            turn.calls.append({**of_call, **_tool_call(part.tool_call)})
+        elif kind == "refusal":
+            turn.add("refusal", part.refusal)
+        elif kind == "reasoning":
+            self._put_reasoning(turn, part.reasoning, f"{where}.reasoning")
+        elif kind == "audio":
+            self._put_audio(turn, part.audio, f"{where}.audio")
+        elif kind is not None:
+            raise unsupported(f"{where}.{kind}", "the provider does not take it back from the model.")
 
     def _tool_results(self, message: Message, where: str) -> Iterable[Json]:
         for index, part in enumerate(message.parts):
@@ -167,29 +161,29 @@ class _Messages:
             content = self._content(result.parts, field) if result.parts else ""
             yield {"role": "tool", "tool_call_id": result.call_id, "content": content}
 
-    def _put_reasoning(self, out: Json, text: str, field: str) -> None:
-        name = self._profile.reasoning_field
-        if name:
-            out[name] = out.get(name, "") + text
+    def _put_reasoning(self, turn: _Turn, text: str, field: str) -> None:
+        if self._profile.reasoning_field:
+            turn.add(self._profile.reasoning_field, text)
         elif not self._told_of_reasoning:
             self._told_of_reasoning = True
             self._omissions.ignore(field, "the provider does not take earlier reasoning back.")
 
-    def _put_audio(self, out: Json, media: Media, texts: list[str], *, has_id: bool, field: str) -> None:
+    def _put_audio(self, turn: _Turn, media: Media, field: str) -> None:
         if media.file_id:
-            out["audio"] = {"id": media.file_id}
-        elif has_id:
+            turn.fields["audio"] = {"id": media.file_id}
+        elif "audio" in turn.fields:
+            # Its state named it already.
             return
         elif media.transcript:
             self._omissions.lose(field, "the provider takes its own sounds back by id; the transcript is sent instead.")
-            texts.append(media.transcript)
+            turn.texts.append(media.transcript)
         else:
             raise unsupported(field, "the provider takes its own sounds back by id or by transcript.")
 
-    def _state(self, part: Part, field: str) -> Json:
-        """The fields that the same vendor wants back with a part of its own."""
+    def _state(self, part: Part, field: str) -> tuple[Json, Json]:
+        """The fields of message and tool call that the same vendor wants back with a part of its own."""
         if not part.HasField("provider_state") or part.provider_state.wire_format != WIRE_FORMAT:
-            return {}
+            return {}, {}
         return read_state(part.provider_state.data, self._vendor, field)
 
     def _check_cache_mark(self, part: Part, where: str, index: int) -> None:
@@ -198,23 +192,60 @@ class _Messages:
             self._omissions.ignore(f"{where}.parts[{index}].cache_mark", "the provider caches by its own choice.")
 
 
-def write_state(vendor: str, fields: Json) -> bytes:
-    """Vendor fields of an answer as the state of a part."""
-    return orjson.dumps({"vendor": vendor, "fields": fields})
+class _Turn:
+    """An assistant message that is being written."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.calls: list[Json] = []
+        self.fields: Json = {}
+
+    def add(self, name: str, text: str) -> None:
+        """Adds text to a field."""
+        self.fields[name] = self.fields.get(name, "") + text
+
+    def written(self) -> Json:
+        """The message. Its content is null where it says something in another way."""
+        content: object = None
+        if len(self.texts) == 1:
+            content = self.texts[0]
+        elif self.texts:
+            content = [{"type": "text", "text": text} for text in self.texts]
+        elif not (self.calls or self.fields):
+            content = ""
+        out: Json = {"role": "assistant", "content": content, **self.fields}
+        if self.calls:
+            out["tool_calls"] = self.calls
+        return out
 
 
-def read_state(data: bytes, vendor: Vendor, field: str) -> Json:
-    """The fields of a state that are to be sent back: those of the same vendor, as far as it takes them back."""
+def write_state(vendor: str, *, message: Json, call: Json) -> bytes:
+    """Vendor fields of an answer, of the message and of one tool call, as the state of a part."""
+    return orjson.dumps({"vendor": vendor, "message": message, "call": call})
+
+
+def read_state(data: bytes, vendor: Vendor, field: str) -> tuple[Json, Json]:
+    """The fields of message and tool call that are to be sent back: those of the same vendor that it takes back.
+
+    Raises INVALID_FIELD for a state that `write_state` did not write.
+    """
     try:
         state: object = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise invalid_field(field, "must come back as it was given out.") from error
-    fields = cast("Json", state).get("fields") if isinstance(state, dict) else None
-    if not isinstance(fields, dict):
+    except orjson.JSONDecodeError:
+        state = None
+    if not isinstance(state, dict):
         raise invalid_field(field, "must come back as it was given out.")
-    if cast("Json", state).get("vendor") != vendor.name:
-        return {}
-    return {name: value for name, value in cast("Json", fields).items() if name in vendor.profile.replayed}
+    state = cast("Json", state)
+    message, call = state.get("message"), state.get("call")
+    if not isinstance(message, dict) or not isinstance(call, dict):
+        raise invalid_field(field, "must come back as it was given out.")
+    if state.get("vendor") != vendor.name:
+        return {}, {}
+    replayed = vendor.profile.replayed
+    return (
+        {name: value for name, value in cast("Json", message).items() if name in replayed},
+        {name: value for name, value in cast("Json", call).items() if name in replayed},
+    )
 
 
 def _tool_call(call: ToolCall) -> Json:

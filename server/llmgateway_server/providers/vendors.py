@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from llmgateway.v1.content_pb2 import ReasoningEffort
-
 from llmgateway_server.errors import invalid_field
 from llmgateway_server.ports.provider import Endpoint
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from math import inf
 
 from llmgateway.v1.errors_pb2 import ErrorReason
-
 from llmgateway_server.errors import DeadlineExceeded, GatewayError
 from llmgateway_server.ports.provider import ProviderCall
 from llmgateway_server.providers.failures import unavailable
@@ -49,8 +48,8 @@ class Clockwork:
 class Watchdog:
     """Calls back once when a stream has been silent for too long, or lasts too long.
 
-    Feeding it is an assignment: the timer is moved only when it fires too early. While the consumer holds the stream up,
-    `rest` keeps silence from counting against the provider.
+    Feeding it is an assignment: the timer is moved only when it fires too early. While the consumer holds the stream
+    up, `rest` keeps silence from counting against the provider.
     """
 
     def __init__(self, clockwork: Clockwork, on_expiry: Callable[[], None]) -> None:

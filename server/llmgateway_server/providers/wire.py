@@ -12,7 +12,6 @@ from typing import Protocol
 
 from llmgateway.v1.chat_service_pb2 import ChatEvent
 from llmgateway.v1.content_pb2 import Warning as ChatWarning
-
 from llmgateway_server.errors import GatewayError
 from llmgateway_server.ports.provider import ProviderCall
 
