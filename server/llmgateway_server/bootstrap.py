@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import grpc.aio
+from google.protobuf.message import Message
 from llmgateway.compat.v1 import openai_service_pb2, openai_service_pb2_grpc
 from llmgateway.v1 import (
     admin_service_pb2,
@@ -85,6 +86,18 @@ class Core:
     clock: SystemClock
     ids: SystemIds
 
+    async def reload(self) -> None:
+        """Reads the catalogue anew from the store.
+
+        What this process changes while the store is read reaches the catalogue by itself; older news must not undo it.
+        """
+        while True:
+            version = self.catalogue.version
+            resources = await _all_resources(self.store, self.collections)
+            if version == self.catalogue.version:
+                self.catalogue.load(resources)
+                return
+
     async def close(self) -> None:
         """Writes what waits and lets go of every connection."""
         await self.providers.close()
@@ -95,7 +108,7 @@ class Core:
 async def open_core(settings: Settings) -> Core:
     """Opens the store, brings its schema and the wanted resources up to date, and reads the catalogue."""
     clock, ids = SystemClock(), SystemIds()
-    store = await open_store(settings.database_url.get_secret_value(), clock=clock, ids=ids)
+    store = await open_store(settings.database_url.get_secret_value())
     try:
         catalogue = Catalogue(lambda reference: Credential(find_credential(reference)))
         collections = {
@@ -105,7 +118,7 @@ async def open_core(settings: Settings) -> Core:
         admin_key = settings.admin_key.get_secret_value() if settings.admin_key else ""
         first_start = await ensure_first_resources(store, clock=clock, ids=ids, admin_key=admin_key)
         await _ensure_resources(settings, collections, empty=first_start.empty)
-        catalogue.load(await _all_resources(store, collections.values()))
+        catalogue.load(await _all_resources(store, collections))
     except BaseException:
         await store.close()
         raise
@@ -133,10 +146,10 @@ async def _ensure_resources(settings: Settings, collections: Mapping[str, Collec
         _log.info("resources follow the configuration", extra={"changed": len(changed)})
 
 
-async def _all_resources(store: Store, collections: Sequence[Collection[Any]] | Any) -> list[Any]:
-    resources: list[Any] = []
+async def _all_resources(store: Store, collections: Mapping[str, Collection[Any]]) -> list[Message]:
+    resources: list[Message] = []
     async with store.reading() as moment:
-        for collection in collections:
+        for collection in collections.values():
             parent = "tenants/-" if collection.kind.parent else ""
             resources += [resource async for resource in moment.of(collection.kind.message).all(parent)]
     return resources

@@ -20,6 +20,7 @@ Business code raises these and nothing else. The edge alone knows how they look 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from google.rpc import code_pb2
@@ -146,6 +147,40 @@ class DeadlineExceeded(GatewayError):
 
     code = code_pb2.DEADLINE_EXCEEDED
 
+
+CLASSES: Mapping[ErrorReason, type[GatewayError]] = {
+    ErrorReason.ERROR_REASON_INVALID_FIELD: InvalidArgument,
+    ErrorReason.ERROR_REASON_UNSUPPORTED_FEATURE: InvalidArgument,
+    ErrorReason.ERROR_REASON_CONTEXT_LENGTH_EXCEEDED: InvalidArgument,
+    ErrorReason.ERROR_REASON_PROVIDER_REJECTED_REQUEST: InvalidArgument,
+    ErrorReason.ERROR_REASON_CONTENT_FILTERED: InvalidArgument,
+    ErrorReason.ERROR_REASON_REQUEST_TOO_LARGE: InvalidArgument,
+    ErrorReason.ERROR_REASON_API_KEY_MISSING: Unauthenticated,
+    ErrorReason.ERROR_REASON_API_KEY_INVALID: Unauthenticated,
+    ErrorReason.ERROR_REASON_API_KEY_EXPIRED: Unauthenticated,
+    ErrorReason.ERROR_REASON_SCOPE_REQUIRED: PermissionDenied,
+    ErrorReason.ERROR_REASON_MODEL_NOT_ALLOWED: PermissionDenied,
+    ErrorReason.ERROR_REASON_RESOURCE_NOT_FOUND: NotFound,
+    ErrorReason.ERROR_REASON_RESOURCE_EXISTS: AlreadyExists,
+    ErrorReason.ERROR_REASON_ETAG_MISMATCH: Aborted,
+    ErrorReason.ERROR_REASON_RESOURCE_IN_USE: FailedPrecondition,
+    ErrorReason.ERROR_REASON_GUARDRAIL_BLOCKED: FailedPrecondition,
+    ErrorReason.ERROR_REASON_RATE_LIMITED: ResourceExhausted,
+    ErrorReason.ERROR_REASON_BUDGET_EXHAUSTED: ResourceExhausted,
+    ErrorReason.ERROR_REASON_PROVIDER_RATE_LIMITED: ResourceExhausted,
+    ErrorReason.ERROR_REASON_PROVIDER_UNAVAILABLE: Unavailable,
+    ErrorReason.ERROR_REASON_PROVIDER_REJECTED_CREDENTIAL: Unavailable,
+    ErrorReason.ERROR_REASON_PROVIDER_PROTOCOL_ERROR: Unavailable,
+    ErrorReason.ERROR_REASON_NO_HEALTHY_DEPLOYMENT: Unavailable,
+    ErrorReason.ERROR_REASON_OVERLOADED: Unavailable,
+    ErrorReason.ERROR_REASON_STREAM_BROKEN: Unavailable,
+    ErrorReason.ERROR_REASON_STORAGE_UNAVAILABLE: Unavailable,
+    ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED: DeadlineExceeded,
+    ErrorReason.ERROR_REASON_CANCELLED: Cancelled,
+    ErrorReason.ERROR_REASON_FEATURE_DISABLED: Unimplemented,
+    ErrorReason.ERROR_REASON_INTERNAL: Internal,
+}
+"""The class of each reason, so that a reason has one code wherever it is raised."""
 
 RETRYABLE = frozenset(
     {

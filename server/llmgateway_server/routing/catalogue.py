@@ -69,9 +69,12 @@ class Catalogue:
     def __init__(self, credential_source: CredentialSource) -> None:
         self._credential_source = credential_source
         self.snapshot = Snapshot()
+        self.version = 0
+        """Grows with every change."""
 
     def load(self, resources: Iterable[Message]) -> None:
         """Replaces everything by these resources."""
+        self.version += 1
         kinds: dict[str, dict[str, Message]] = {name: {} for name in _FIELDS.values()}
         for resource in resources:
             kinds[_FIELDS[type(resource)]][resource.name] = resource  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
@@ -84,6 +87,7 @@ class Catalogue:
         field_name = _FIELDS.get(kind)
         if field_name is None:
             return
+        self.version += 1
         resources: dict[str, Message] = dict(getattr(self.snapshot, field_name))
         if resource is None:
             resources.pop(name, None)

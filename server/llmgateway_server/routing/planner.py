@@ -59,7 +59,8 @@ class Planner:
     def plan(self, request: ChatRequest) -> Plan:
         """The plan for a request whose `model` is a full name.
 
-        Raises RESOURCE_NOT_FOUND for an unknown name or a retired model, and NO_HEALTHY_DEPLOYMENT when nothing that it names can be called.
+        Raises RESOURCE_NOT_FOUND for an unknown name or a retired model, and NO_HEALTHY_DEPLOYMENT when nothing that it
+        names can be called.
         """
         snapshot = self._catalogue.snapshot
         requested = request.model
