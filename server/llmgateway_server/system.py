@@ -9,7 +9,6 @@ import time
 from datetime import UTC, datetime
 
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
-_BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
 class SystemClock:
@@ -23,7 +22,7 @@ class SystemClock:
 
 
 class SystemIds:
-    """Ids of 26 characters: 50 bits of milliseconds and counter order, then randomness.
+    """Ids of 32 hexadecimal digits: 48 bits of milliseconds, then 80 random ones.
 
     Within a millisecond the random part counts up, so that the ids of one process stay in order.
     """
@@ -39,12 +38,7 @@ class SystemIds:
             self._random = int.from_bytes(os.urandom(10), "big") >> 1
         else:
             self._random += 1
-        value = (self._last_millis << 80) | self._random
-        characters: list[str] = []
-        for _ in range(26):
-            value, digit = divmod(value, 32)
-            characters.append(_BASE32[digit])
-        return "".join(reversed(characters))
+        return f"{self._last_millis:012x}{self._random:020x}"
 
     def secret(self, characters: int) -> str:
         return "".join(secrets.choice(_BASE62) for _ in range(characters))

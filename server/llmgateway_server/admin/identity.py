@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Callable, Sequence
 
 from llmgateway.v1.admin_resources_pb2 import ApiKey
 from llmgateway.v1.errors_pb2 import ErrorReason
+from llmgateway_server.admin.keys import parse_key, same_hash
 from llmgateway_server.errors import Unauthenticated
 from llmgateway_server.ports.system import Clock
 from llmgateway_server.principal import Principal
@@ -42,12 +41,16 @@ class Authenticator:
         value = credentials[0]
         if len(value) > MAX_CREDENTIAL or not value[: len(_SCHEME)].lower() == _SCHEME:
             raise _invalid("the authorization is not of the form 'Bearer lgw_...'.")
-        digest = hashlib.sha256(value[len(_SCHEME) :].strip().encode()).digest()
+        parts = parse_key(value[len(_SCHEME) :].strip())
+        if parts is None:
+            raise _invalid("the text sent is no API key of this gateway; those begin with 'lgw_'.")
+        if parts.mistyped:
+            raise _invalid("the API key is mistyped or cut short; copy it again.")
         snapshot = self._snapshot()
-        key = snapshot.keys.get(snapshot.key_hashes.get(digest, ""))
+        key = snapshot.keys.get(snapshot.key_hashes.get(parts.hash, ""))
         if key is None:
             raise _invalid("the API key is not known here; it may have been revoked.")
-        self._check(key, digest)
+        self._check(key, parts.hash)
         tenant_name = key.name.split("/apiKeys/")[0]
         tenant = snapshot.tenants.get(tenant_name)
         if tenant is None or tenant.disabled:
@@ -61,8 +64,8 @@ class Authenticator:
 
     def _check(self, key: ApiKey, digest: bytes) -> None:
         now = self._clock.now().timestamp()
-        current = hmac.compare_digest(digest, key.secret_hash)
-        previous = hmac.compare_digest(digest, key.previous_secret_hash) and now < key.previous_expire_time.seconds
+        current = same_hash(digest, key.secret_hash)
+        previous = same_hash(digest, key.previous_secret_hash) and now < key.previous_expire_time.seconds
         if not (current or previous):
             raise _invalid("the API key was rotated; use the new one.")
         if key.disabled:
