@@ -52,7 +52,7 @@ def check(request: ChatRequest) -> None:
     _check_messages(request)
     _check_tools(request)
     if request.HasField("generation"):
-        _check_generation(request.generation)
+        check_generation(request.generation)
     _check_labels(request.labels)
     for field in ("request_id", "end_user", "session_id"):
         if len(getattr(request, field)) > MAX_ID:
@@ -170,27 +170,27 @@ def _check_tool(where: str, tool: Tool) -> str:
     return name
 
 
-def _check_generation(generation: Generation) -> None:
+def check_generation(generation: Generation, *, where: str = "generation") -> None:
+    """Refuses settings that contradict each other or are out of range. `where` is how the paths of errors begin."""
     for name, (low, high) in _RANGES.items():
         if generation.HasField(name):
             value = getattr(generation, name)
             if not low <= value <= high:
-                raise invalid_field(f"generation.{name}", f"must be from {low} to {high}; got {value}.")
+                raise invalid_field(f"{where}.{name}", f"must be from {low} to {high}; got {value}.")
     if generation.top_logprobs and not generation.logprobs:
-        raise invalid_field("generation.top_logprobs", "needs logprobs to be true.")
+        raise invalid_field(f"{where}.top_logprobs", "needs logprobs to be true.")
     if len(generation.stop) > MAX_STOPS:
-        raise invalid_field("generation.stop", f"at most {MAX_STOPS} texts; got {len(generation.stop)}.")
+        raise invalid_field(f"{where}.stop", f"at most {MAX_STOPS} texts; got {len(generation.stop)}.")
     if "" in generation.stop:
-        raise invalid_field("generation.stop", "a stop text must not be empty.")
+        raise invalid_field(f"{where}.stop", "a stop text must not be empty.")
     for token, bias in generation.logit_bias.items():
         if not isfinite(bias) or abs(bias) > MAX_BIAS:
-            raise invalid_field(f"generation.logit_bias[{token!r}]", f"must be from -100 to 100; got {bias}.")
+            raise invalid_field(f"{where}.logit_bias[{token!r}]", f"must be from -100 to 100; got {bias}.")
     if generation.HasField("response_format"):
-        _check_format(generation.response_format)
+        _check_format(generation.response_format, f"{where}.response_format")
 
 
-def _check_format(wanted: ResponseFormat) -> None:
-    where = "generation.response_format"
+def _check_format(wanted: ResponseFormat, where: str) -> None:
     if wanted.type != ResponseFormat.TYPE_JSON_SCHEMA:
         return
     if not _NAME.fullmatch(wanted.name):
