@@ -124,14 +124,12 @@ class ChatDecoder:
         return self._assembly.take()
 
     def feed(self, frames: Sequence[bytes]) -> list[ChatEvent]:
-        for frame in frames:
-            if self._done:
+        for frame in () if self._done else frames:
+            if frame == _DONE:
+                self._conclude()
                 break
             try:
-                if frame == _DONE:
-                    self._conclude()
-                else:
-                    self._read(orjson.loads(frame), whole=False)
+                self._read(orjson.loads(frame), whole=False)
             except _UNREADABLE as error:
                 self._skip(error)
         return self._assembly.take()
@@ -163,8 +161,8 @@ class ChatDecoder:
             return
         if not self._started:
             self._start(chunk)
-        for choice in _objects(choices):
-            if not choice.get("index"):
+        for choice in _list(choices):
+            if not (choice := _object(choice)).get("index"):
                 words: object = choice.get("message") if whole else choice.get("delta") or _EMPTY
                 self._read_choice(chunk, choice, _object(words))
 
@@ -425,15 +423,21 @@ def _token(fields: Json) -> TokenLogprob:
 
 
 def _object(value: object) -> Json:
-    if not isinstance(value, dict):
+    if isinstance(value, dict):
+        # Written without `cast`, which is a call, since this runs for every chunk.
+        fields: Json = value  # pyright: ignore[reportUnknownVariableType]
+        return fields
+    raise _Malformed
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
         raise _Malformed
-    return cast("Json", value)
+    return cast("list[object]", value)
 
 
 def _objects(value: object) -> list[Json]:
-    if not isinstance(value, list):
-        raise _Malformed
-    return [_object(item) for item in cast("list[object]", value)]
+    return [_object(item) for item in _list(value)]
 
 
 def _details(fields: Json, name: str) -> Json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import orjson
@@ -21,6 +21,13 @@ WIRE_FORMAT = "openai"
 Json = dict[str, Any]
 """A JSON object on its way out. Any: its values are whatever JSON has."""
 
+_ROLES: Mapping[Role, str] = {
+    Role.ROLE_SYSTEM: "system",
+    Role.ROLE_DEVELOPER: "developer",
+    Role.ROLE_USER: "user",
+    Role.ROLE_ASSISTANT: "assistant",
+}
+_ROLES_WITHOUT_DEVELOPER: Mapping[Role, str] = {**_ROLES, Role.ROLE_DEVELOPER: "system"}
 _NO_PARAMETERS: Json = {"type": "object", "properties": {}}
 _SCALARS = tuple(
     knob for knob in Knob if knob not in (Knob.LOGPROBS, Knob.REASONING_EFFORT, Knob.LOGIT_BIAS, Knob.PREDICTION)
@@ -76,30 +83,44 @@ class _Messages:
         self._vendor = vendor
         self._profile = vendor.profile
         self._omissions = omissions
+        self._roles = _ROLES if vendor.profile.developer_role else _ROLES_WITHOUT_DEVELOPER
         self._told_of_reasoning = False
         self._told_of_cache_marks = False
 
-    def write(self, messages: Iterable[Message]) -> list[Json]:
+    def write(self, messages: Sequence[Message]) -> list[Json]:
+        """The messages as the dialect has them. A tool message becomes one for each of its results."""
         written: list[Json] = []
         for index, message in enumerate(messages):
-            where = f"messages[{index}]"
-            role = message.role
-            if role == Role.ROLE_TOOL:
-                written.extend(self._tool_results(message, where))
-                continue
-            if role == Role.ROLE_ASSISTANT:
-                out = self._assistant(message, where)
+            out = self._plain(message)
+            if out is not None:
+                written.append(out)
+            elif message.role == Role.ROLE_TOOL:
+                written.extend(self._tool_results(message, f"messages[{index}]"))
             else:
-                out = {"role": self._role(role), "content": self._content(message.parts, where)}
-            if message.name:
-                out["name"] = message.name
-            written.append(out)
+                written.append(self._composed(message, f"messages[{index}]"))
         return written
 
-    def _role(self, role: Role) -> str:
-        if role == Role.ROLE_USER:
-            return "user"
-        return "developer" if role == Role.ROLE_DEVELOPER and self._profile.developer_role else "system"
+    def _plain(self, message: Message) -> Json | None:
+        """A message of nothing but one text, as nearly all are; None for others."""
+        parts = message.parts
+        if len(parts) != 1:
+            return None
+        part = parts[0]
+        if part.WhichOneof("content") != "text" or part.HasField("provider_state") or part.HasField("cache_mark"):
+            return None
+        out: Json = {"role": self._roles[message.role], "content": part.text}
+        if name := message.name:
+            out["name"] = name
+        return out
+
+    def _composed(self, message: Message, where: str) -> Json:
+        if message.role == Role.ROLE_ASSISTANT:
+            out = self._assistant(message, where)
+        else:
+            out = {"role": self._roles[message.role], "content": self._content(message.parts, where)}
+        if message.name:
+            out["name"] = message.name
+        return out
 
     def _content(self, parts: Sequence[Part], where: str) -> str | list[Json]:
         """A lone text goes out as a string, which every server takes; anything else as a list of parts."""

@@ -26,11 +26,12 @@ _FORMATS: Mapping[str, str] = {
 _WORD = "text"
 
 
-def instance_of(schema: Schema) -> object:
+def instance_of(schema: object) -> object:
     """A small JSON value that the schema allows.
 
     Knows what providers' structured output knows: types, `properties`, `required`, `items`, `enum`, `const`, bounds,
-    `format`, local `$ref`, `anyOf`, `oneOf` and `allOf`. `pattern` and `not` are beyond it.
+    `format`, local `$ref`, `anyOf`, `oneOf` and `allOf`. `pattern` and `not` are beyond it. What is malformed in a
+    schema is passed over.
     """
     return _Finder(schema).find(schema, _MAX_DEPTH)
 
@@ -38,35 +39,36 @@ def instance_of(schema: Schema) -> object:
 class _Finder:
     """Looks for an instance, within bounds: a short schema may ask for an endless one."""
 
-    def __init__(self, root: Schema) -> None:
+    def __init__(self, root: object) -> None:
         self._root = root
         self._values = 0
 
-    def find(self, schema: object, depth: int) -> object:
+    def find(self, value: object, depth: int) -> object:
         self._values += 1
-        if not isinstance(schema, Mapping) or depth == 0 or self._values > _MAX_VALUES:
+        if not isinstance(value, dict) or depth == 0 or self._values > _MAX_VALUES:
             # `true` allows anything, and endless recursion has to end somewhere.
             return None
-        schema = self._resolved(cast("Schema", schema))
+        schema = self._resolved(cast("Schema", value))
         if "const" in schema:
             return schema["const"]
         for name in ("enum", "examples"):
-            if values := schema.get(name):
+            if values := _list(schema, name):
                 return values[0]
         if "default" in schema:
             return schema["default"]
         for name in ("anyOf", "oneOf"):
-            if choices := schema.get(name):
-                return self.find({**_without(schema, name), **self._resolved(choices[0])}, depth - 1)
+            if choices := _list(schema, name):
+                return self.find({**_without(schema, name), **self._resolved(_object(choices[0]))}, depth - 1)
         return self._of_type(_type_of(schema), schema, depth)
 
     def _of_type(self, kind: str, schema: Schema, depth: int) -> object:
         if kind == "object":
-            properties: Schema = schema.get("properties", {})
-            return {name: self.find(properties.get(name, {}), depth - 1) for name in schema.get("required", ())}
+            properties = _object(schema.get("properties"))
+            names = [name for name in _list(schema, "required") if isinstance(name, str)]
+            return {name: self.find(properties.get(name, {}), depth - 1) for name in names}
         if kind == "array":
-            leading = [self.find(item, depth - 1) for item in schema.get("prefixItems", ())]
-            missing = min(int(schema.get("minItems", 0)), _MAX_VALUES - self._values) - len(leading)
+            leading = [self.find(item, depth - 1) for item in _list(schema, "prefixItems")]
+            missing = min(int(_count(schema, "minItems", 0)), _MAX_VALUES - self._values) - len(leading)
             return leading + [self.find(schema.get("items", {}), depth - 1) for _ in range(missing)]
         if kind == "string":
             return _string(schema)
@@ -77,52 +79,43 @@ class _Finder:
     def _resolved(self, schema: Schema) -> Schema:
         """The schema with its `$ref` followed and its `allOf` merged in."""
         seen: set[str] = set()
-        while (reference := schema.get("$ref")) and reference not in seen:
+        while isinstance(reference := schema.get("$ref"), str) and reference not in seen:
             seen.add(reference)
             schema = {**self._target(reference), **_without(schema, "$ref")}
-        if parts := schema.get("allOf"):
-            merged: dict[str, Any] = _without(schema, "allOf")
-            for part in map(self._resolved, parts):
-                properties = {**merged.get("properties", {}), **part.get("properties", {})}
-                required = [*merged.get("required", ()), *part.get("required", ())]
-                merged = {**merged, **part, "properties": properties, "required": required}
-            return merged
-        return schema
+        merged = _without(schema, "allOf")
+        for part in _list(schema, "allOf"):
+            more = _without(_object(part), "allOf")
+            properties = {**_object(merged.get("properties")), **_object(more.get("properties"))}
+            required = [*_list(merged, "required"), *_list(more, "required")]
+            merged = {**merged, **more, "properties": properties, "required": required}
+        return merged
 
     def _target(self, reference: str) -> Schema:
-        value: object = self._root
+        value = self._root
         for step in reference.removeprefix("#").split("/")[1:]:
             name = step.replace("~1", "/").replace("~0", "~")
             value = _object(value).get(name)
         return _object(value)
 
 
-def _object(value: object) -> Schema:
-    return cast("Schema", value) if isinstance(value, dict) else {}
-
-
 def _type_of(schema: Schema) -> str:
-    kind = schema.get("type")
-    if isinstance(kind, list):
-        kinds = cast("list[str]", kind)
-        kind = next((name for name in kinds if name != "null"), "null")
+    kinds = _list(schema, "type")
+    kind = next((name for name in kinds if name != "null"), "null") if kinds else schema.get("type")
     if isinstance(kind, str):
         return kind
-    if "properties" in schema or "required" in schema:
-        return "object"
     return "array" if "items" in schema or "prefixItems" in schema else "object"
 
 
 def _string(schema: Schema) -> str:
-    text = _FORMATS.get(schema.get("format", ""), _WORD)
-    text = text.ljust(min(int(schema.get("minLength", 0)), _MAX_CHARACTERS), "x")
-    return text[: int(schema["maxLength"])] if "maxLength" in schema else text
+    text = _FORMATS.get(str(schema.get("format")), _WORD)
+    text = text.ljust(min(int(_count(schema, "minLength", 0)), _MAX_CHARACTERS), "x")
+    return text[: int(_count(schema, "maxLength", _MAX_CHARACTERS))]
 
 
 def _number(schema: Schema, *, whole: bool) -> float:
-    step = schema.get("multipleOf", 1)
-    lowest = schema.get("minimum", schema.get("exclusiveMinimum"))
-    highest = schema.get("maximum", schema.get("exclusiveMaximum"))
+    step = _count(schema, "multipleOf", 0) or 1
+    lowest = _bound(schema, "minimum", "exclusiveMinimum")
+    highest = _bound(schema, "maximum", "exclusiveMaximum")
     value: float = 0
     if lowest is not None and lowest >= 0:
         value = -(-lowest // step) * step
@@ -133,6 +126,24 @@ def _number(schema: Schema, *, whole: bool) -> float:
         if value == schema.get("exclusiveMaximum"):
             value -= step
     return int(value) if whole else value
+
+
+def _bound(schema: Schema, *names: str) -> float | None:
+    return next((value for name in names if isinstance(value := schema.get(name), (int, float))), None)
+
+
+def _count(schema: Schema, name: str, default: float) -> float:
+    value = schema.get(name)
+    return value if isinstance(value, (int, float)) and value >= 0 else default
+
+
+def _object(value: object) -> Schema:
+    return cast("Schema", value) if isinstance(value, dict) else {}
+
+
+def _list(schema: Schema, name: str) -> list[object]:
+    value = schema.get(name)
+    return cast("list[object]", value) if isinstance(value, list) else []
 
 
 def _without(schema: Schema, name: str) -> dict[str, Any]:
