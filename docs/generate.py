@@ -17,10 +17,10 @@ from typing import Any
 from google.api import annotations_pb2
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.rpc import code_pb2
-from llmgateway.v1 import authorization_pb2
-from llmgateway.v1.errors_pb2 import ErrorReason
 from pydantic import BaseModel, SecretStr
 
+from llmgateway.v1 import authorization_pb2
+from llmgateway.v1.errors_pb2 import ErrorReason
 from llmgateway_server.api.status import HTTP_STATUS, OPENAI
 from llmgateway_server.errors import CLASSES, RETRYABLE
 from llmgateway_server.settings import PREFIX, Settings

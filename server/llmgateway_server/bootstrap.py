@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc.aio
 from google.protobuf.message import Message
+
 from llmgateway.compat.v1 import openai_service_pb2, openai_service_pb2_grpc
 from llmgateway.v1 import (
     admin_service_pb2,
@@ -27,7 +28,6 @@ from llmgateway.v1 import (
     routing_service_pb2_grpc,
 )
 from llmgateway.v1.admin_resources_pb2 import AuditEvent, HealthSummary, UsageRecord
-
 from llmgateway_server import defaults
 from llmgateway_server.admin import desired
 from llmgateway_server.admin.collection import Collection

@@ -24,6 +24,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from google.rpc import code_pb2
+
 from llmgateway.v1.errors_pb2 import ErrorReason
 
 DOMAIN = "llmgateway.dev"

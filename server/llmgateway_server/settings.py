@@ -237,7 +237,7 @@ def find_credential(reference: str) -> str:
         if not secret:
             raise LookupError(f"the credential file {value!r} is empty")
         return secret
-    raise LookupError(f"the credential {reference.split(':')[0]!r} is neither env:NAME nor file:PATH")
+    raise LookupError(f"the credential {reference.split(':', maxsplit=1)[0]!r} is neither env:NAME nor file:PATH")
 
 
 def provider_variables() -> dict[str, str]:

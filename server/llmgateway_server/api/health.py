@@ -8,11 +8,11 @@ from typing import Any
 
 import grpc.aio
 from grpc_health.v1 import health, health_pb2
+
 from llmgateway.v1 import health_service_pb2 as pb
 from llmgateway.v1 import health_service_pb2_grpc
 from llmgateway.v1.admin_resources_pb2 import HealthSummary
 from llmgateway.v1.errors_pb2 import ErrorReason
-
 from llmgateway_server import __version__
 from llmgateway_server.errors import Unavailable
 
@@ -62,17 +62,17 @@ class HealthService(health_service_pb2_grpc.HealthServiceServicer):
     def __init__(self, health_state: Health) -> None:
         self._health = health_state
 
-    async def CheckLiveness(  # noqa: N802
+    async def CheckLiveness(
         self,
-        request: pb.CheckLivenessRequest,  # noqa: ARG002
-        context: Context,  # noqa: ARG002
+        request: pb.CheckLivenessRequest,
+        context: Context,
     ) -> pb.CheckLivenessResponse:
         return pb.CheckLivenessResponse(status="ok")
 
-    async def CheckReadiness(  # noqa: N802
+    async def CheckReadiness(
         self,
-        request: pb.CheckReadinessRequest,  # noqa: ARG002
-        context: Context,  # noqa: ARG002
+        request: pb.CheckReadinessRequest,
+        context: Context,
     ) -> pb.CheckReadinessResponse:
         if not self._health.ready:
             raise Unavailable(
@@ -80,9 +80,9 @@ class HealthService(health_service_pb2_grpc.HealthServiceServicer):
             )
         return pb.CheckReadinessResponse(status="ok")
 
-    async def DescribeHealth(  # noqa: N802
+    async def DescribeHealth(
         self,
-        request: pb.DescribeHealthRequest,  # noqa: ARG002
-        context: Context,  # noqa: ARG002
+        request: pb.DescribeHealthRequest,
+        context: Context,
     ) -> pb.DescribeHealthResponse:
         return pb.DescribeHealthResponse(summary=await self._health.summary())

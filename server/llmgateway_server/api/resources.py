@@ -10,6 +10,7 @@ import grpc.aio
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+
 from llmgateway.v1 import (
     admin_service_pb2,
     admin_service_pb2_grpc,
@@ -18,7 +19,6 @@ from llmgateway.v1 import (
     routing_service_pb2_grpc,
 )
 from llmgateway.v1.admin_resources_pb2 import ApiKey, AuditEvent, HealthSummary, UsageRecord
-
 from llmgateway_server.admin.caller import Caller
 from llmgateway_server.admin.collection import Collection
 from llmgateway_server.admin.listing import RecordList
@@ -65,30 +65,30 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
         self._audit_events = audit_events
         self._health = health
 
-    async def RotateApiKey(self, request: admin_service_pb2.RotateApiKeyRequest, context: Context) -> ApiKey:  # noqa: N802, ARG002
+    async def RotateApiKey(self, request: admin_service_pb2.RotateApiKeyRequest, context: Context) -> ApiKey:
         overlap = request.overlap.ToTimedelta() if request.HasField("overlap") else None
         return await self._rotate_key(request.name, overlap=overlap, caller=caller())
 
-    async def ListUsageRecords(  # noqa: N802
+    async def ListUsageRecords(
         self,
         request: admin_service_pb2.ListUsageRecordsRequest,
-        context: Context,  # noqa: ARG002
+        context: Context,
     ) -> admin_service_pb2.ListUsageRecordsResponse:
         page = await self._usage_records.list(**list_arguments(request))
         return admin_service_pb2.ListUsageRecordsResponse(usage_records=page.items, next_page_token=page.next_token)
 
-    async def ListAuditEvents(  # noqa: N802
+    async def ListAuditEvents(
         self,
         request: admin_service_pb2.ListAuditEventsRequest,
-        context: Context,  # noqa: ARG002
+        context: Context,
     ) -> admin_service_pb2.ListAuditEventsResponse:
         page = await self._audit_events.list(**list_arguments(request))
         return admin_service_pb2.ListAuditEventsResponse(audit_events=page.items, next_page_token=page.next_token)
 
-    async def GetHealthSummary(  # noqa: N802
+    async def GetHealthSummary(
         self,
-        request: admin_service_pb2.GetHealthSummaryRequest,  # noqa: ARG002
-        context: Context,  # noqa: ARG002
+        request: admin_service_pb2.GetHealthSummaryRequest,
+        context: Context,
     ) -> HealthSummary:
         return await self._health.summary()
 

@@ -10,8 +10,8 @@ import grpc.aio
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from llmgateway.v1 import authorization_pb2
 
+from llmgateway.v1 import authorization_pb2
 from llmgateway_server.api.guard import Guard
 from llmgateway_server.api.rpc import PUBLIC, Rule
 from llmgateway_server.api.unbuilt import fill_unbuilt

@@ -86,7 +86,7 @@ def _check_messages(request: ChatRequest) -> None:
 _ROLES = frozenset({Role.ROLE_SYSTEM, Role.ROLE_DEVELOPER, Role.ROLE_USER, Role.ROLE_ASSISTANT, Role.ROLE_TOOL})
 
 
-def _check_parts(where: str, message: Message, open_calls: dict[str, str]) -> None:  # noqa: C901 - one branch a kind
+def _check_parts(where: str, message: Message, open_calls: dict[str, str]) -> None:
     role = message.role
     for index, part in enumerate(message.parts):
         kind = part.WhichOneof("content")

@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from typing import Any
 
 from llmgateway.v1.chat_service_pb2 import ChatEvent, ChatResponse
-
 from llmgateway_server.errors import GatewayError
 from llmgateway_server.pipeline.closing import closing
 

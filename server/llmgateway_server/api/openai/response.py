@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
+
 from llmgateway.v1.chat_service_pb2 import ChatResponse, PartDelta, Started
 from llmgateway.v1.content_pb2 import Citation, FinishReason, Logprobs, Part, TokenLogprob, Usage
 

@@ -10,12 +10,12 @@ from typing import Any
 import grpc.aio
 import orjson
 from google.api.httpbody_pb2 import HttpBody
+
 from llmgateway.compat.v1 import openai_service_pb2 as pb
 from llmgateway.compat.v1 import openai_service_pb2_grpc
 from llmgateway.v1.chat_service_pb2 import ChatEvent, ChatRequest, ChatResponse, Started
 from llmgateway.v1.content_pb2 import Usage
 from llmgateway.v1.model_service_pb2 import Model
-
 from llmgateway_server.api.chat import new_call
 from llmgateway_server.api.openai import response
 from llmgateway_server.api.openai.names import rename_fields
@@ -47,9 +47,7 @@ class OpenAIService(openai_service_pb2_grpc.OpenAIServiceServicer):
         self._snapshot = snapshot
         self._clock = clock
 
-    async def CreateChatCompletion(  # noqa: N802
-        self, request: HttpBody, context: Context
-    ) -> AsyncIterator[HttpBody]:
+    async def CreateChatCompletion(self, request: HttpBody, context: Context) -> AsyncIterator[HttpBody]:
         rpc = CURRENT.get()
         try:
             body = parse_chat(request.data)
@@ -128,20 +126,20 @@ class OpenAIService(openai_service_pb2_grpc.OpenAIServiceServicer):
             headers.append(("x-gw-warnings", ascii_json(warnings[:_MAX_WARNINGS])))
         return tuple(headers)
 
-    async def ListModels(  # noqa: N802
+    async def ListModels(
         self,
-        request: pb.ListModelsRequest,  # noqa: ARG002
-        context: Context,  # noqa: ARG002
+        request: pb.ListModelsRequest,
+        context: Context,
     ) -> AsyncIterator[HttpBody]:
         principal = CURRENT.get().principal
         models = [_model_json(model) for model in self._snapshot().models.values() if _visible(model, principal)]
         models.sort(key=lambda model: model["id"])
         yield HttpBody(content_type=JSON, data=orjson.dumps({"object": "list", "data": models}))
 
-    async def GetModel(  # noqa: N802
+    async def GetModel(
         self,
         request: pb.GetModelRequest,
-        context: Context,  # noqa: ARG002
+        context: Context,
     ) -> AsyncIterator[HttpBody]:
         snapshot = self._snapshot()
         model = snapshot.models.get(snapshot.model_name(f"models/{request.model}"))
