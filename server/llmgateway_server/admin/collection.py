@@ -6,13 +6,11 @@ written, and once all of it holds the listener hears of it.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from google.protobuf.message import Message
 
-from llmgateway.v1.admin_resources_pb2 import AuditEvent
 from llmgateway.v1.errors_pb2 import ErrorReason
 from llmgateway_server import names
 from llmgateway_server.admin.behavior import changed_paths, clear_outputs, freeze, require, walk
@@ -20,6 +18,7 @@ from llmgateway_server.admin.kind import Change
 from llmgateway_server.admin.limits import check_limits
 from llmgateway_server.admin.listing import bounded_size
 from llmgateway_server.admin.masks import merge
+from llmgateway_server.admin.versions import audit_event, stamp
 from llmgateway_server.errors import Aborted, AlreadyExists, FailedPrecondition, NotFound, invalid_field
 from llmgateway_server.filters import EVERYTHING, parse_filter, where
 from llmgateway_server.ports.storage import CreateRequest, Page
@@ -42,8 +41,6 @@ MAX_REQUEST_ID: Final = 128
 _SHOWN_USERS: Final = 5
 """How many of the resources that still refer to one are named."""
 
-_BOOKKEEPING: Final = frozenset({"name", "create_time", "update_time", "etag"})
-
 
 class Collection(Generic[R]):
     """All resources of one kind. It keeps no state of its own, and may be used from many tasks at a time.
@@ -53,7 +50,7 @@ class Collection(Generic[R]):
     """
 
     def __init__(self, kind: Kind[R], store: Store, *, clock: Clock, ids: Ids, on_change: ChangeListener) -> None:
-        self._kind = kind
+        self.kind = kind
         self._store = store
         self._clock = clock
         self._ids = ids
@@ -67,7 +64,7 @@ class Collection(Generic[R]):
         A repeat with the same `request_id` within a day returns what the first one created, as it is now, without what
         was shown once. The same `request_id` with another body is `RESOURCE_EXISTS`.
         """
-        kind = self._kind
+        kind = self.kind
         names.check_parent(kind.name, parent)
         if resource_id or not kind.makes_ids:
             names.check_id(kind.name, resource_id, field=f"{kind.field}_id")
@@ -81,24 +78,24 @@ class Collection(Generic[R]):
             if kind.parent:
                 await unit.of(kind.parent).get(parent)
             now = self._clock.now()
+            resource_view(draft).name = name
+            kind.complete(draft)
             if kind.prepare:
                 kind.prepare(draft, self._ids)
-            resource_view(draft).name = name
-            resource_view(draft).create_time.FromDatetime(now)
             await self._check_change(Change(draft, None, kind.field, unit, caller, now))
             stored = self._stamped(draft, now)
             await unit.of(kind.message).add(stored)
             if request_id:
                 await unit.create_requests.add(request, now)
-            await self._record(unit, caller, "create", name, changed_paths(kind.message(), stored), now)
-            await self._commit(unit, name, stored)
+            paths = changed_paths(kind.message(), stored)
+            await self._keep(unit, name, stored, action="create", caller=caller, changed=paths)
         return self._answer(stored, draft)
 
     async def get(self, name: str) -> R:
         """The resource of that name, or `RESOURCE_NOT_FOUND`."""
-        names.parse_name(self._kind.name, name)
+        names.parse_name(self.kind.name, name)
         async with self._store.reading() as moment:
-            return self._without(await moment.of(self._kind.message).get(name), self._kind.hidden)
+            return self._without(await moment.of(self.kind.message).get(name), self.kind.hidden)
 
     async def list(
         self,
@@ -112,7 +109,7 @@ class Collection(Generic[R]):
 
         Errors are `INVALID_FIELD` for `parent`, `page_size`, `page_token` or `filter`.
         """
-        kind = self._kind
+        kind = self.kind
         names.check_parent(kind.name, parent, wildcard=True)
         size = bounded_size(page_size)
         conditions = parse_filter(filter, kind.message, hidden=kind.hidden | kind.once)
@@ -127,7 +124,7 @@ class Collection(Generic[R]):
         happens.
         """
         name, etag = resource_view(resource).name, resource_view(resource).etag
-        names.parse_name(self._kind.name, name, field=f"{self._kind.field}.name")
+        names.parse_name(self.kind.name, name, field=f"{self.kind.field}.name")
         wanted = self._own_fields(resource)
 
         def merged(current: R) -> R:
@@ -141,10 +138,11 @@ class Collection(Generic[R]):
 
         `changed` gets the resource as it is stored; it returns another message, which may have fields shown once.
         """
-        kind = self._kind
+        kind = self.kind
         async with self._store.writing() as unit:
             current = await unit.of(kind.message).get(name)
             draft = changed(current)
+            kind.complete(draft)
             freeze(current, draft, kind.field)
             self._check_content(draft)
             paths = [path for path in changed_paths(current, draft) if path not in kind.once]
@@ -154,37 +152,35 @@ class Collection(Generic[R]):
             await self._check_change(Change(draft, current, kind.field, unit, caller, now))
             stored = self._stamped(draft, now)
             await unit.of(kind.message).replace(stored, resource_view(current).etag)
-            await self._record(unit, caller, action, name, paths, now)
-            await self._commit(unit, name, stored)
+            await self._keep(unit, name, stored, action=action, caller=caller, changed=paths)
         return self._answer(stored, draft)
 
     async def delete(self, name: str, *, caller: Caller, etag: str = "") -> None:
         """Removes a resource that nothing refers to, or raises `RESOURCE_IN_USE`."""
-        kind = self._kind
+        kind = self.kind
         names.parse_name(kind.name, name)
         async with self._store.writing() as unit:
             current = await unit.of(kind.message).get(name)
             _match_etag(current, etag)
             await self._check_unused(unit, name)
             await unit.of(kind.message).remove(name, resource_view(current).etag)
-            await self._record(unit, caller, "delete", name, (), self._clock.now())
-            await self._commit(unit, name, None)
+            await self._keep(unit, name, None, action="delete", caller=caller, changed=())
 
     def _own_fields(self, resource: R) -> R:
         """A copy that has what callers may set and nothing else."""
-        own = self._kind.message()
+        own = self.kind.message()
         own.CopyFrom(resource)
         own.DiscardUnknownFields()
         clear_outputs(own)
         return own
 
     def _check_content(self, resource: R) -> None:
-        require(resource, self._kind.field)
-        check_limits(resource, self._kind.field)
+        require(resource, self.kind.field)
+        check_limits(resource, self.kind.field)
 
     async def _check_change(self, change: Change[R]) -> None:
         """Refuses references to what is not there, and whatever the kind has against the change."""
-        targets = {reference.path: reference.target for reference in self._kind.references}
+        targets = {reference.path: reference.target for reference in self.kind.references}
         for found in walk(change.resource, change.field):
             if target := targets.get(found.plain):
                 names.parse_name(target.DESCRIPTOR.name, found.value, field=found.path)
@@ -192,13 +188,13 @@ class Collection(Generic[R]):
                     await change.unit.of(target).get(found.value)
                 except NotFound as error:
                     raise invalid_field(found.path, f"{found.value!r} does not exist; create it first.") from error
-        await self._kind.check(change)
+        await self.kind.check(change)
 
     async def _check_unused(self, unit: UnitOfWork, name: str) -> None:
         users: list[Message] = []
-        for child in self._kind.children:
+        for child in self.kind.children:
             users += (await unit.of(child).page(name, "", _SHOWN_USERS, EVERYTHING)).items
-        for user, path in self._kind.used_by:
+        for user, path in self.kind.used_by:
             parent = names.ANY_TENANT if names.PATTERNS[user.DESCRIPTOR.name].collections[1:] else ""
             users += (await unit.of(user).page(parent, "", _SHOWN_USERS, where(user, path, name))).items
         if users:
@@ -213,7 +209,7 @@ class Collection(Generic[R]):
         """What is kept of a creation so that its repeat is recognised: of the same caller, asking for the same."""
         if len(request_id) > MAX_REQUEST_ID or not request_id.isprintable():
             raise invalid_field("request_id", f"use at most {MAX_REQUEST_ID} characters, all printable.")
-        scope = f"{self._kind.name} {names.parent_of(name)} {caller.name}"
+        scope = f"{self.kind.name} {names.parent_of(name)} {caller.name}"
         digest = hashlib.sha256(resource_id.encode() + b"\0" + draft.SerializeToString(deterministic=True)).digest()
         return CreateRequest(scope, request_id, digest, name)
 
@@ -226,47 +222,37 @@ class Collection(Generic[R]):
                 field="request_id",
                 metadata={"resource": earlier.name},
             )
-        return await unit.of(self._kind.message).get(earlier.name)
+        return await unit.of(self.kind.message).get(earlier.name)
 
     def _stamped(self, draft: R, now: datetime) -> R:
-        """What is stored of a draft: with its time and etag, without what is shown once."""
-        stored = self._without(draft, self._kind.once)
-        view = resource_view(stored)
-        view.update_time.FromDatetime(now)
-        view.etag = _etag(stored)
+        """What is stored of a draft: with its times and etag, without what is shown once."""
+        stored = self._without(draft, self.kind.once)
+        stamp(stored, now)
         return stored
 
     def _answer(self, stored: R, draft: R) -> R:
         """What the method that made a version returns: what it stored, less what is hidden, and what is shown once."""
-        answer = self._without(stored, self._kind.hidden)
-        for field in self._kind.once:
+        answer = self._without(stored, self.kind.hidden)
+        for field in self.kind.once:
             setattr(answer, field, getattr(draft, field))
         return answer
 
     def _without(self, resource: R, fields: frozenset[str]) -> R:
-        copy = self._kind.message()
+        copy = self.kind.message()
         copy.CopyFrom(resource)
         for field in fields:
             copy.ClearField(field)
         return copy
 
-    async def _record(
-        self, unit: UnitOfWork, caller: Caller, action: str, name: str, paths: Sequence[str], now: datetime
+    async def _keep(
+        self, unit: UnitOfWork, name: str, stored: R | None, *, action: str, caller: Caller, changed: Sequence[str]
     ) -> None:
-        """Writes the audit event of a change. It names fields and holds no values."""
-        event = AuditEvent(
-            name=f"{caller.audit_tenant(name)}/auditEvents/{self._ids.new()}",
-            actor=caller.name,
-            action=action,
-            resource=name,
-            changed_fields=[path for path in paths if path not in _BOOKKEEPING],
-            request_id=caller.request_id,
+        """Writes the audit event, commits, and lets the listener know."""
+        event = audit_event(
+            action, name, caller=caller, changed=changed, event_id=self._ids.new(), now=self._clock.now()
         )
-        event.create_time.FromDatetime(now)
         await unit.audit(event)
-
-    async def _commit(self, unit: UnitOfWork, name: str, stored: R | None) -> None:
-        unit.after_commit(lambda: self._on_change(self._kind.message, name, stored))
+        unit.after_commit(lambda: self._on_change(self.kind.message, name, stored))
         await unit.commit()
 
 
@@ -278,12 +264,3 @@ def _match_etag(current: Message, etag: str) -> None:
             f"{view.name!r} changed since it was read; read it again and repeat the change.",
             metadata={"resource": view.name},
         )
-
-
-def _etag(resource: Message) -> str:
-    """The mark of a version: 22 characters that change with any field, the times included."""
-    content = type(resource)()
-    content.CopyFrom(resource)
-    content.ClearField("etag")
-    digest = hashlib.sha256(content.SerializeToString(deterministic=True)).digest()
-    return base64.urlsafe_b64encode(digest[:16]).rstrip(b"=").decode()

@@ -10,8 +10,8 @@ from google.protobuf.message import Message
 
 from llmgateway_server.admin.caller import SYSTEM
 from llmgateway_server.admin.collection import Collection
-from llmgateway_server.admin.kind import resource_view
 from llmgateway_server.errors import GatewayError, NotFound, invalid_field
+from llmgateway_server.resources import resource_view
 
 ORDER = ("tenants", "providers", "models", "deployments", "routes", "use_cases")
 """The collections that a configuration may hold, each after those that its resources refer to."""
@@ -50,6 +50,22 @@ async def apply(wanted: Wanted, collections: Mapping[str, Collection[Any]]) -> l
     return changed
 
 
+async def create_missing(name: str, item: Mapping[str, Any], collections: Mapping[str, Collection[Any]]) -> bool:
+    """Creates one resource of a collection unless one of its name exists; whether it did. `Any`: a JSON value."""
+    resource = _parse(collections[name], item)
+    try:
+        await collections[name].get(resource_view(resource).name)
+    except NotFound:
+        await _create(collections[name], resource)
+        return True
+    return False
+
+
+async def _create(collection: Collection[Any], resource: Message) -> None:
+    _, _, resource_id = resource_view(resource).name.partition("/")
+    await collection.create(resource, caller=SYSTEM, resource_id=resource_id)
+
+
 def _parse(collection: Collection[Any], item: Mapping[str, Any]) -> Message:
     resource = collection.kind.message()
     json_format.ParseDict(dict(item), resource)
@@ -64,8 +80,7 @@ async def _ensure(collection: Collection[Any], resource: Message) -> bool:
     try:
         current = await collection.get(view.name)
     except NotFound:
-        _, _, resource_id = view.name.partition("/")
-        await collection.create(resource, caller=SYSTEM, resource_id=resource_id)
+        await _create(collection, resource)
         return True
     before = resource_view(current).etag
     after = await collection.update(resource, caller=SYSTEM, mask=("*",))

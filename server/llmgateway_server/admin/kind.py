@@ -58,6 +58,10 @@ async def _accept(change: Change[Any]) -> None:
     """Has nothing against a change."""
 
 
+def _leave(resource: Message) -> None:
+    """Leaves a resource as it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[R]):
     """What is special about one kind of resource."""
@@ -78,8 +82,10 @@ class Kind(Generic[R]):
     """Fields that are returned by the method that made them and never stored."""
     makes_ids: bool = False
     """Whether the gateway makes an id when the request has none."""
+    complete: Callable[[R], None] = _leave
+    """Says, at every change, what an empty field means. It runs before the checks, as `prepare` does."""
     prepare: Callable[[R, Ids], None] | None = None
-    """Fills in, at a creation, what the gateway makes itself. It runs before the checks."""
+    """Fills in, at a creation, what the gateway makes itself."""
     check: Callable[[Change[R]], Awaitable[None]] = _accept
     """Refuses, with a `GatewayError`, what no descriptor can rule out."""
 

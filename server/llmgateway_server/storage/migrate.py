@@ -97,7 +97,7 @@ def _migrate(connection: Connection, scripts: Path, allow_data_loss: bool) -> No
 async def _lock(descriptor: int, address: Address) -> None:
     try:
         async with asyncio.timeout(START_SECONDS):
-            while not _locked(descriptor):
+            while not _locked(descriptor):  # noqa: ASYNC110 - another process cannot set an event of ours
                 await asyncio.sleep(_POLL_SECONDS)
     except TimeoutError as error:
         raise DatabaseRefused(f"another process has been starting on {address.text} for too long; end it.") from error

@@ -79,6 +79,7 @@ class SqlStore:
         self._engines = engines
         self._tokens = tokens
         self._turns = asyncio.Lock()
+        self._probes: set[asyncio.Future[int]] = set()
         self._audit_log = SqlRecordLog(AUDIT_EVENTS, self._reading, tokens)
         self._usage_records = SqlUsageRecords(self._reading, self._appending, tokens)
 
@@ -107,13 +108,26 @@ class SqlStore:
             yield SqlUnitOfWork(session, self._tokens)
 
     async def revision(self) -> int:
-        """As in `ports.storage.Store`."""
+        """As in `ports.storage.Store`. Cancellation does not wait here: probes have little time."""
+        probe = asyncio.ensure_future(self._revision())
+        self._probes.add(probe)
+        probe.add_done_callback(self._probed)
+        return await asyncio.shield(probe)
+
+    async def _revision(self) -> int:
         async with self._reading() as session:
             rows = await session.rows(select(store_state.c.revision).where(store_state.c.id == _STATE))
         return int(rows[0].revision)
 
+    def _probed(self, probe: asyncio.Future[int]) -> None:
+        self._probes.discard(probe)
+        if not probe.cancelled():
+            probe.exception()  # looked at, so that the loop does not report one that nobody waits for any more
+
     async def close(self) -> None:
         """Closes all connections, after the unit of work that is open."""
+        if self._probes:
+            await asyncio.wait(self._probes)
         async with self._turn():
             await self._engines.close()
 
