@@ -33,7 +33,7 @@ from llmgateway_server.admin import desired
 from llmgateway_server.admin.collection import Collection
 from llmgateway_server.admin.first_start import FirstStart, ensure_first_resources
 from llmgateway_server.admin.identity import Authenticator
-from llmgateway_server.admin.keys import rotate_key
+from llmgateway_server.admin.keys import KeyRotation
 from llmgateway_server.admin.kinds import kinds
 from llmgateway_server.admin.listing import RecordList
 from llmgateway_server.api.chat import ChatService
@@ -187,7 +187,7 @@ def build_servers(core: Core) -> Servers:
     chat = ChatService(handler, clock)
     openai = OpenAIService(handler, lambda: core.catalogue.snapshot, clock)
     admin = AdminService(
-        KeyRotation(core.collections["api_keys"], ids),
+        KeyRotation(core.collections["api_keys"], clock=clock, ids=ids),
         RecordList(UsageRecord, core.store.usage_records),
         RecordList(AuditEvent, core.store.audit_log),
         health,

@@ -7,12 +7,12 @@ import logging
 import signal
 import sys
 import tempfile
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 from llmgateway_server import __version__
 from llmgateway_server.bootstrap import Core, Servers, build_servers, open_core
-from llmgateway_server.edge import Edge, EdgeAddresses
 from llmgateway_server.follower import follow
 from llmgateway_server.settings import Settings, unknown_variables
 
@@ -55,7 +55,7 @@ async def _serve(settings: Settings) -> int:
             background.create_task(follow(core.store, core.reload)),
         ]
         await _listen(settings, servers, sockets)
-        edge = Edge(_edge_addresses(settings, sockets), settings.limits.message_bytes) if settings.edge else None
+        edge = _edge(settings, sockets) if settings.edge else None
         try:
             await servers.public.start()
             if servers.admin is not None:
@@ -106,11 +106,12 @@ def _bind(server: object, address: str) -> None:
         raise StartError(f"cannot listen on {address!r}; is another gateway running there?") from error
 
 
-def _edge_addresses(settings: Settings, sockets: Path) -> EdgeAddresses:
+def _edge(settings: Settings, sockets: Path):
+    from llmgateway_server.edge import Edge
     raise NotImplementedError
 
 
-async def _stop(settings: Settings, servers: Servers, edge: Edge | None) -> None:
+async def _stop(settings: Settings, servers: Servers, edge: Any) -> None:
     """Says that it stops, waits for balancers to notice, lets calls end, and takes the edge down last."""
     await servers.health.set_ready(ready=False)
     if servers.guard.in_flight:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import grpc.aio
 from google.protobuf.descriptor import ServiceDescriptor
@@ -78,7 +78,7 @@ def rules(services: Iterable[Service]) -> dict[str, Rule]:
     found = dict(_FOREIGN_RULES)
     for service in services:
         for method in service.descriptor.methods:
-            extensions = method.GetOptions().Extensions
+            extensions = cast("Any", method.GetOptions().Extensions)  # The stubs know no extensions of options.
             found[f"/{service.descriptor.full_name}/{method.name}"] = Rule(
                 scope=extensions[authorization_pb2.required_scope],
                 tenant_field=extensions[authorization_pb2.tenant_field],

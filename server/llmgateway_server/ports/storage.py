@@ -194,3 +194,7 @@ class Store(Protocol):
         Also the probe of readiness: it raises `STORAGE_UNAVAILABLE` when the database does not answer.
         """
         ...
+
+    async def close(self) -> None:
+        """Closes all connections, after the unit of work that is open."""
+        ...

@@ -20,6 +20,8 @@ _SECRET = re.compile(
 )
 _STANDARD = frozenset(vars(logging.makeLogRecord({})).keys() | {"message", "asctime", "taskName"})
 _MAX_TEXT = 8_000
+_TALKATIVE = ("alembic", "asyncio", "aiosqlite", "grpc")
+"""Libraries whose news is not the operator's."""
 
 
 def redact(text: str) -> str:
@@ -80,3 +82,5 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
     handler = logging.StreamHandler(target)
     handler.setFormatter(TextFormatter() if text else JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for library in _TALKATIVE:
+        logging.getLogger(library).setLevel(logging.WARNING)
