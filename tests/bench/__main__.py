@@ -21,7 +21,7 @@ from tests.bench.measure import Measurement, Places, measure
 from tests.bench.micro import costs
 from tests.bench.processes import BenchFailed, resident_mib, running
 from tests.bench.report import Report, as_json, show
-from tests.bench.rows import ROWS, STREAM_WORDS, WHOLE_WORDS, Row
+from tests.bench.rows import EVENTS_PER_WRITE, ROWS, STREAM_WORDS, WHOLE_WORDS, Row
 
 _PROFILED = "openai rest whole 32"
 _WIDTH = 132
@@ -82,7 +82,8 @@ def _chosen(only: Sequence[str]) -> list[Row]:
 @contextmanager
 def _upstream(folder: Path) -> Generator[tuple[int, int]]:
     """Runs the upstream; gives the id of its process and its port."""
-    words = ("--whole-words", str(WHOLE_WORDS), "--stream-words", str(STREAM_WORDS))
+    shape = {"--whole-words": WHOLE_WORDS, "--stream-words": STREAM_WORDS, "--events-per-write": EVENTS_PER_WRITE}
+    words = [str(word) for option in shape.items() for word in option]
     with running((sys.executable, "-m", "tests.bench.upstream", *words), folder / "upstream.log") as process:
         assert process.stdout is not None
         yield process.pid, int(process.stdout.readline())

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import timeit
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from llmgateway.v1.chat_service_pb2 import ChatEvent, ChatRequest, Finished, PartDelta, Started
-from llmgateway.v1.content_pb2 import FinishReason, Usage
+from llmgateway.v1.content_pb2 import FinishReason, Message, Part, Role, Usage
 from llmgateway.v1.model_service_pb2 import Deployment, Model, Provider
+from llmgateway_server.api.openai.request import parse_chat
+from llmgateway_server.api.openai.response import ChunkWriter, whole
 from llmgateway_server.events import Fold
-from llmgateway_server.ports.provider import Credential
+from llmgateway_server.ports.provider import Credential, Endpoint, ProviderCall
+from llmgateway_server.providers.framing import SseReader
+from llmgateway_server.providers.openai import OpenAIChat
 from llmgateway_server.routing.catalogue import Catalogue
 from llmgateway_server.routing.planner import Planner
-from tests.bench.answers import WORD
-from tests.bench.rows import STREAM_WORDS
+from tests.bench.answers import WORD, stream_events, text, whole_answer
+from tests.bench.rows import EVENTS_PER_WRITE, STREAM_WORDS, WHOLE_WORDS
 
 _ROUNDS = 5
 
@@ -44,12 +49,58 @@ def _cost(step: Step, seconds: float) -> float:
 
 
 def steps() -> list[tuple[str, Step]]:
-    """The steps, by what the table calls them."""
+    """The steps, by what the table calls them, in the order in which a request meets them."""
+    stream = f"a stream of {STREAM_WORDS} words"
     return [
-        (f"fold a stream of {STREAM_WORDS} deltas", _fold_step()),
+        ("OpenAI surface: read a request", _read_step()),
         ("plan a call to a model with one deployment", _plan_step(models=1)),
         ("plan a call among 2,000 models, 3 deployments each", _plan_step(models=2_000)),
+        ("openai wire format: encode a request", _encode_step()),
+        ("openai wire format: decode a whole answer", _decode_step()),
+        (f"openai wire format: decode {stream}, {EVENTS_PER_WRITE} a read", _decode_stream_step(EVENTS_PER_WRITE)),
+        (f"openai wire format: decode {stream}, one a read", _decode_stream_step(1)),
+        (f"fold {stream}, one a delta", _fold_step()),
+        ("OpenAI surface: write a whole answer", _write_step()),
+        (f"OpenAI surface: write {stream}, one a delta", _write_stream_step()),
     ]
+
+
+def _call(*, stream: bool) -> ProviderCall:
+    message = Message(role=Role.ROLE_USER, parts=[Part(text=text(WHOLE_WORDS))])
+    endpoint = Endpoint(
+        deployment="deployments/bench",
+        provider="providers/bench",
+        wire_format="openai",
+        upstream_model="bench-1",
+        base_url="http://127.0.0.1:1/v1",
+        credential=Credential("secret"),
+    )
+    request = ChatRequest(model="models/bench", messages=[message], request_id="bench")
+    return ProviderCall(request=request, endpoint=endpoint, stream=stream, deadline=0.0)
+
+
+def _encode_step() -> Step:
+    wire, call = OpenAIChat(), _call(stream=False)
+    return lambda: wire.encode(call)
+
+
+def _decode_step() -> Step:
+    wire, call, body = OpenAIChat(), _call(stream=False), whole_answer(WHOLE_WORDS)
+    return lambda: wire.decoder(call).whole(body, {})
+
+
+def _decode_stream_step(events_a_read: int) -> Step:
+    wire, call = OpenAIChat(), _call(stream=True)
+    events = stream_events(STREAM_WORDS, include_usage=True)
+    reads = [b"".join(events[at : at + events_a_read]) for at in range(0, len(events), events_a_read)]
+
+    def step() -> object:
+        reader, decoder = SseReader(), wire.decoder(call)
+        for read in reads:
+            decoder.feed(reader.feed(read))
+        return decoder.end()
+
+    return step
 
 
 def _events() -> list[ChatEvent]:
@@ -62,14 +113,37 @@ def _events() -> list[ChatEvent]:
     return [ChatEvent(started=started), *deltas, ChatEvent(finished=finished)]
 
 
+def _fold(events: list[ChatEvent]) -> Fold:
+    folding = Fold()
+    for event in events:
+        folding.add(event)
+    return folding
+
+
 def _fold_step() -> Step:
+    events = _events()
+    return lambda: _fold(events)
+
+
+def _read_step() -> Step:
+    body = {"model": "bench", "messages": [{"role": "user", "content": text(WHOLE_WORDS)}]}
+    data = json.dumps(body, separators=(",", ":")).encode()
+    return lambda: parse_chat(data)
+
+
+def _write_step() -> Step:
+    response = _fold(_events()).response
+    return lambda: whole([response], "bench-1", response.usage)
+
+
+def _write_stream_step() -> Step:
     events = _events()
 
     def step() -> object:
-        folding = Fold()
-        for event in events:
-            folding.add(event)
-        return folding.response
+        writer = ChunkWriter(events[0].started, 0, "bench-1", include_usage=True)
+        for event in events[1:-1]:
+            writer.delta(event.part_delta)
+        return writer.finish(events[-1].finished.finish_reason)
 
     return step
 

@@ -14,6 +14,8 @@ from tests.bench.tally import Job
 
 WHOLE_WORDS = 16
 STREAM_WORDS = 64
+EVENTS_PER_WRITE = 8
+"""Events of a stream that leave the upstream together."""
 
 Answers = Literal["upstream", "openai", "fake"]
 Way = Literal["direct", "rest", "grpc"]

@@ -124,9 +124,9 @@ async def serve(answers: Answers) -> None:
 def main() -> None:
     """Reads the shape of the answers from the command line and serves them."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.upstream", description=__doc__)
-    parser.add_argument("--whole-words", type=int, default=16, help="words of a whole answer")
-    parser.add_argument("--stream-words", type=int, default=64, help="words of a streamed answer, one an event")
-    parser.add_argument("--events-per-write", type=int, default=8, help="events that leave together")
+    parser.add_argument("--whole-words", type=int, required=True, help="words of a whole answer")
+    parser.add_argument("--stream-words", type=int, required=True, help="words of a streamed answer, one an event")
+    parser.add_argument("--events-per-write", type=int, required=True, help="events that leave together")
     options = parser.parse_args()
     answers = Answers(
         whole_words=options.whole_words,
