@@ -14,7 +14,7 @@ from llmgateway.v1.model_service_pb2 import Price
 from llmgateway.v1.routing_service_pb2 import Attempt, RetryPolicy
 from llmgateway.v1.routing_service_pb2 import Timeouts as RouteTimeouts
 from llmgateway_server.errors import DeadlineExceeded, GatewayError
-from llmgateway_server.events import broken
+from llmgateway_server.events import broken, carries_content
 from llmgateway_server.money import cost_nanos
 from llmgateway_server.pipeline.call import Call
 from llmgateway_server.pipeline.closing import closing
@@ -70,28 +70,36 @@ class Dispatch:
         timeouts = _timeouts(plan.timeouts, self._timeouts)
         failure: GatewayError | None = None
         for served in plan.candidates[:most]:
-            if failure is not None and self._clock.monotonic() >= call.deadline:
+            if self._clock.monotonic() >= call.deadline:
                 break
             committed = False
-            held: ChatEvent | None = None
+            held: list[ChatEvent] = []  # Says nothing of the answer yet: until more comes, another may still serve.
             try:
                 async with closing(self._attempt(call, plan, served, timeouts)) as events:
                     async for event in events:
-                        if event.HasField("started"):
-                            held = event  # Says nothing of the answer yet: until more comes, another may still serve.
-                            continue
-                        if held is not None:
+                        if not committed:
+                            held.append(event)
+                            if not carries_content(event):
+                                continue
                             committed = True
-                            yield held
-                            held = None
-                        yield event
+                            for earlier in held:
+                                yield earlier
+                        else:
+                            yield event
             except GatewayError as error:
                 if committed or not _falls_back(error, policy):
+                    _tell_attempts(error, call)
                     raise
                 failure = error
             else:
                 return
-        raise _last(failure, call)
+        if failure is None:
+            raise DeadlineExceeded(
+                ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED,
+                "the deadline passed before a provider was asked; allow more time.",
+            )
+        _tell_attempts(failure, call)
+        raise failure
 
     async def _attempt(self, call: Call, plan: Plan, served: Served, timeouts: Timeouts) -> AsyncIterator[ChatEvent]:
         """One try. Yields the whole answer or raises, and leaves its `Attempt` with the call in either case."""
@@ -119,6 +127,8 @@ class Dispatch:
                     sequence += 1
                     event.sequence = sequence
                     if sequence == 1:
+                        if not event.HasField("started"):
+                            raise broken("the provider's answer did not begin with its first event.")
                         _set_seconds(attempt.first_event_latency, now - trying.started)
                         _tell(event.started, call, plan, endpoint)
                     elif event.HasField("finished"):
@@ -130,6 +140,10 @@ class Dispatch:
         except GatewayError as error:
             call.upstream_seconds += self._clock.monotonic() - mark
             attempt.reason = error.reason
+            attempt.outcome = Attempt.OUTCOME_FAILED
+            raise
+        except Exception:
+            attempt.reason = ErrorReason.ERROR_REASON_INTERNAL
             attempt.outcome = Attempt.OUTCOME_FAILED
             raise
         finally:
@@ -197,18 +211,13 @@ def _falls_back(error: GatewayError, policy: RetryPolicy) -> bool:
     return FALLS_BACK.get(error.reason, False)
 
 
-def _last(failure: GatewayError | None, call: Call) -> GatewayError:
-    """The error of a call whose attempts all failed: the last one, with the earlier ones in its metadata."""
-    if failure is None:
-        return DeadlineExceeded(
-            ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED,
-            "the deadline passed before a provider was asked; allow more time.",
+def _tell_attempts(failure: GatewayError, call: Call) -> None:
+    """Adds what was tried to the error of a call that more than one deployment was tried for."""
+    if len(call.attempts) > 1:
+        failure.metadata["attempts"] = ", ".join(
+            f"{attempt.deployment}: {ErrorReason.Name(attempt.reason).removeprefix('ERROR_REASON_')}"
+            for attempt in call.attempts
         )
-    failure.metadata["attempts"] = ", ".join(
-        f"{attempt.deployment}: {ErrorReason.Name(attempt.reason).removeprefix('ERROR_REASON_')}"
-        for attempt in call.attempts
-    )
-    return failure
 
 
 def _set_seconds(duration: Duration, seconds: float) -> None:

@@ -14,8 +14,11 @@ from llmgateway_server.pipeline.call import Call, Handler
 from llmgateway_server.pipeline.closing import closing
 from llmgateway_server.ports.system import Clock, Ids
 from llmgateway_server.ports.usage import UsageSink
+from llmgateway_server.routing.planner import is_model_name
 
 _MICROS = 1_000_000
+_UNCHECKED = frozenset({ErrorReason.ERROR_REASON_INVALID_FIELD, ErrorReason.ERROR_REASON_MODEL_NOT_ALLOWED})
+"""Refusals that may come before the request was checked. What it says of itself is then not fit to be kept."""
 
 
 class Meter:
@@ -46,6 +49,8 @@ class Meter:
             reason = ErrorReason.ERROR_REASON_INTERNAL
             raise
         finally:
+            if reason == ErrorReason.ERROR_REASON_CANCELLED and self._clock.monotonic() >= call.deadline:
+                reason = ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED
             self._sink.record(self._record(call, first_event, finish_reason, reason))
 
     def _record(self, call: Call, first_event: float, finish_reason: FinishReason, reason: ErrorReason) -> UsageRecord:
@@ -54,11 +59,11 @@ class Meter:
             request_id=call.request_id,
             api_key=call.principal.api_key,
             method=call.method,
-            requested=call.request.model,
+            requested=call.request.model if is_model_name(call.request.model) else "",
             attempts=call.attempts,
             finish_reason=finish_reason,
             reason=reason,
-            labels=call.request.labels,
+            labels=None if reason in _UNCHECKED else call.request.labels,
             latency_micros=int((self._clock.monotonic() - call.started) * _MICROS),
             first_event_micros=int((first_event - call.started) * _MICROS) if first_event else 0,
         )

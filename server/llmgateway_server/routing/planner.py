@@ -39,12 +39,17 @@ def full_name(model: str) -> str:
     """The resource name of what a caller names in short; a bare id is a model."""
     if not model:
         raise invalid_field("model", "name a model, such as 'fake/echo', or a route, such as 'routes/default'.")
-    if len(model) > _MAX_NAME or not model.isprintable():
+    if not is_model_name(model):
         raise invalid_field("model", f"a name has at most {_MAX_NAME} printable characters.")
     for short, collection in _ALIASES_OF_COLLECTIONS.items():
         if model.startswith(short):
             return collection + model.removeprefix(short)
     return model if _QUALIFIED.fullmatch(model) else f"models/{model}"
+
+
+def is_model_name(model: str) -> bool:
+    """Whether a text could name a model, a route or a use case."""
+    return 0 < len(model) <= _MAX_NAME and model.isprintable()
 
 
 class Planner:
