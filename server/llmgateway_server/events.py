@@ -239,4 +239,3 @@ def carries_content(event: ChatEvent) -> bool:
 
 def _is_empty_delta(event: ChatEvent) -> bool:
     return event.WhichOneof("event") == "part_delta" and event.part_delta.WhichOneof("delta") is None
-

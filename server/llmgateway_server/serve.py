@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+
+import grpc.aio
 
 from llmgateway_server import __version__
 from llmgateway_server.bootstrap import Core, Servers, build_servers, open_core
+from llmgateway_server.edge import ALL_SERVICES, PUBLIC_SERVICES, Edge, EdgeOptions
 from llmgateway_server.follower import follow
 from llmgateway_server.settings import Settings, unknown_variables
 
@@ -26,7 +28,11 @@ class StartError(Exception):
 
 
 def run(settings: Settings) -> int:
-    """Serves until a signal; returns the exit code. Raises `StartError` when it cannot start."""
+    """Serves until a signal; returns the exit code.
+
+    Raises `StartError`, `EdgeError`, `DatabaseRefused`, `DesiredError` or `GatewayError` when it cannot start, each with
+    a message for the person who started it.
+    """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(settings))
 
@@ -49,26 +55,23 @@ async def _serve(settings: Settings) -> int:
         stack.push_async_callback(core.close)
         servers = build_servers(core)
         sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llm-gateway-")))
-        background = await stack.enter_async_context(asyncio.TaskGroup())
-        tasks = [
-            background.create_task(core.usage.run()),
-            background.create_task(follow(core.store, core.reload)),
-        ]
-        await _listen(settings, servers, sockets)
-        edge = _edge(settings, sockets) if settings.edge else None
+        _listen(settings, servers, sockets)
+        edges = _edges(settings, sockets)
+        background = [asyncio.create_task(core.usage.run()), asyncio.create_task(follow(core.store, core.reload))]
         try:
-            await servers.public.start()
-            if servers.admin is not None:
-                await servers.admin.start()
-            if edge is not None:
+            for server in _grpc_servers(servers):
+                await server.start()
+            for edge in edges:
                 await edge.start()
+                background.append(asyncio.create_task(edge.watch()))
             await servers.health.set_ready(ready=True)
-            _announce(settings, core)
-            await stopping.wait()
+            announce(settings, core)
+            await _wait(stopping, background)
         finally:
-            await _stop(settings, servers, edge)
-            for task in tasks:
+            await _stop(settings, servers, edges)
+            for task in background:
                 task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
     return 0
 
 
@@ -88,51 +91,91 @@ def _stop_on_signals() -> asyncio.Event:
     return stopping
 
 
-async def _listen(settings: Settings, servers: Servers, sockets: Path) -> None:
-    """Binds the public addresses and the sockets that only Envoy uses."""
+async def _wait(stopping: asyncio.Event, background: Sequence[asyncio.Task[None]]) -> None:
+    """Waits for a signal. A background task that ends before it has failed, and the gateway with it."""
+    waiting = asyncio.create_task(stopping.wait())
+    done, _ = await asyncio.wait((waiting, *background), return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    for task in done - {waiting}:
+        task.result()
+
+
+def _listen(settings: Settings, servers: Servers, sockets: Path) -> None:
+    """Binds the public addresses, and the sockets that only Envoy uses."""
     _bind(servers.public, settings.grpc_address)
-    if settings.edge:
-        _bind(servers.public, f"unix:{sockets / 'public'}")
     if servers.admin is not None:
         _bind(servers.admin, settings.admin_grpc_address)
-        if settings.edge:
-            _bind(servers.admin, f"unix:{sockets / 'admin'}")
+    if settings.edge:
+        _bind(servers.public, _socket(sockets, "public"))
+        if servers.admin is not None:
+            _bind(servers.admin, _socket(sockets, "admin"))
 
 
-def _bind(server: object, address: str) -> None:
+def _bind(server: grpc.aio.Server, address: str) -> None:
     try:
-        server.add_insecure_port(address)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+        server.add_insecure_port(address)
     except RuntimeError as error:
-        raise StartError(f"cannot listen on {address!r}; is another gateway running there?") from error
+        raise StartError(
+            f"cannot listen on {address!r}; is another gateway running there? Set LLMGATEWAY_GRPC_ADDRESS to another one."
+        ) from error
 
 
-def _edge(settings: Settings, sockets: Path):
-    from llmgateway_server.edge import Edge
-    raise NotImplementedError
+def _socket(sockets: Path, name: str) -> str:
+    return f"unix:{sockets / name}"
 
 
-async def _stop(settings: Settings, servers: Servers, edge: Any) -> None:
+def _edges(settings: Settings, sockets: Path) -> list[Edge]:
+    """An Envoy for callers, and another one for Admin where that is served apart."""
+    if not settings.edge:
+        return []
+    apart = settings.separate_admin
+    edges = [
+        _edge(settings, settings.rest_address, _socket(sockets, "public"), PUBLIC_SERVICES if apart else ALL_SERVICES)
+    ]
+    if apart:
+        edges.append(_edge(settings, settings.admin_rest_address, _socket(sockets, "admin"), ALL_SERVICES))
+    return edges
+
+
+def _edge(settings: Settings, listen: str, upstream: str, services: Sequence[str]) -> Edge:
+    return Edge(
+        EdgeOptions(
+            listen=listen,
+            upstream=upstream,
+            services=services,
+            body_limit=settings.limits.rest_body_bytes,
+            max_deadline=settings.timeouts.request_max,
+        )
+    )
+
+
+def _grpc_servers(servers: Servers) -> list[grpc.aio.Server]:
+    return [server for server in (servers.public, servers.admin) if server is not None]
+
+
+async def _stop(settings: Settings, servers: Servers, edges: Sequence[Edge]) -> None:
     """Says that it stops, waits for balancers to notice, lets calls end, and takes the edge down last."""
     await servers.health.set_ready(ready=False)
     if servers.guard.in_flight:
         _log.info("waiting for calls to end", extra={"calls": servers.guard.in_flight})
     await asyncio.sleep(settings.shutdown.delay)
-    grace = settings.shutdown.grace
-    stops = [server.stop(grace) for server in (servers.public, servers.admin) if server is not None]
-    await asyncio.gather(*stops)
-    if edge is not None:
-        await edge.stop()
+    await asyncio.gather(*(server.stop(settings.shutdown.grace) for server in _grpc_servers(servers)))
+    await asyncio.gather(*(edge.stop(grace=_EDGE_GRACE) for edge in edges))
 
 
-def _announce(settings: Settings, core: Core) -> None:
-    """Tells a person where the gateway is and how to try it. The key made at the first start is shown here only."""
+_EDGE_GRACE = 1.0
+"""How long Envoy may take to hand out what the server has already answered, in seconds."""
+
+
+def announce(settings: Settings, core: Core) -> None:
+    """Tells a person where the gateway is and how to try it. A key made at the first start is shown here, once."""
     key = core.first_start.secret
-    lines = [
-        f"LLM Gateway {__version__}",
-        f"  gRPC  {settings.grpc_address}",
-    ]
+    lines = [f"LLM Gateway {__version__}", f"  gRPC  {settings.grpc_address}"]
     if settings.edge:
-        lines.append(f"  REST  http://{settings.rest_address}  (OpenAI's API at http://{settings.rest_address}/v1)")
+        rest = f"http://{settings.rest_address}"
+        lines.append(f"  REST  {rest}  (OpenAI's API at {rest}/v1)")
+    if settings.separate_admin:
+        lines.append(f"  Admin {settings.admin_grpc_address}, http://{settings.admin_rest_address}")
     if key:
         lines += ["", f"  Admin key, shown this once: {key}"]
     if settings.edge:
@@ -144,4 +187,4 @@ def _announce(settings: Settings, core: Core) -> None:
             f'    -H "authorization: Bearer {shown}" -H "content-type: application/json" \\',
             """    -d '{"model": "fake/echo", "messages": [{"role": "user", "content": "Hello, gateway"}]}'""",
         ]
-    print("\n".join(lines), file=sys.stdout, flush=True)
+    print("\n".join(lines), flush=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 CONFIG_VARIABLE = "LLMGATEWAY_CONFIG"
 PREFIX = "LLMGATEWAY_"
@@ -30,8 +31,11 @@ class _Section(BaseModel):
 class Limits(_Section):
     """How much of what the gateway takes."""
 
-    message_bytes: int = Field(32 * MEBIBYTE, ge=64 * 1024, le=256 * MEBIBYTE)
-    """Largest request and largest answer message, in bytes."""
+    rest_body_bytes: int = Field(32 * MEBIBYTE, ge=64 * 1024, le=256 * MEBIBYTE)
+    """Largest body of a REST request, in bytes. Larger ones are answered with 413."""
+
+    message_bytes: int = Field(48 * MEBIBYTE, ge=64 * 1024, le=512 * MEBIBYTE)
+    """Largest gRPC message, in bytes. Larger than REST's limit, because a message may outgrow the JSON it came from."""
 
     metadata_bytes: int = Field(16 * 1024, ge=4 * 1024, le=64 * 1024)
     """Most metadata or headers of a request, in bytes."""
@@ -190,7 +194,7 @@ class Settings(BaseSettings):
         sources = [init_settings, env_settings]
         path = os.environ.get(CONFIG_VARIABLE)
         if path:
-            sources.append(YamlConfigSettingsSource(settings_cls, yaml_file=path))
+            sources.append(InitSettingsSource(settings_cls, init_kwargs=read_file(path)))
         return tuple(sources)
 
 
@@ -199,20 +203,44 @@ def is_loopback(address: str) -> bool:
     return address.startswith(_LOOPBACK)
 
 
-def load(**overrides: Any) -> Settings:
-    """Reads the settings; raises `SettingsError` with every problem. `Any`: values of any field."""
-    path = os.environ.get(CONFIG_VARIABLE)
-    if path and not Path(path).is_file():
-        raise SettingsError(f"{CONFIG_VARIABLE}: there is no file {path!r}")
+def load(file: str = "", **overrides: Any) -> Settings:
+    """Reads the settings; raises `SettingsError` with every problem. `Any`: values of any field.
+
+    `file` takes the place of the one that the environment names, from here on and for child processes too.
+    """
+    if file:
+        os.environ[CONFIG_VARIABLE] = file
     try:
         return Settings(**overrides)
     except ValidationError as error:
         problems = [
-            f"{'.'.join(str(step) for step in item['loc']) or 'settings'}: {item['msg']}" for item in error.errors()
+            f"{'.'.join(str(step) for step in item['loc']) or 'settings'}: {_problem(item['type'], item['msg'])}"
+            for item in error.errors()
         ]
         raise SettingsError("\n".join(problems)) from None
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         raise SettingsError(str(error)) from error
+
+
+def read_file(path: str) -> dict[str, Any]:
+    """What a settings file says, unchecked; raises `SettingsError` when it cannot be read. `Any`: YAML values."""
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise SettingsError(f"{path!r}{line} is not YAML: {error.problem}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path!r} is not YAML in UTF-8") from error
+    except OSError as error:
+        raise SettingsError(f"cannot read the settings file {path!r}: {error.strerror}") from error
+    if not isinstance(content, dict | None):
+        raise SettingsError(f"{path!r} must have settings by name, such as 'grpc_address: 127.0.0.1:50051'")
+    return {str(name): value for name, value in cast("dict[Any, Any]", content or {}).items()}
+
+
+def _problem(kind: str, message: str) -> str:
+    """One of pydantic's messages in words for an operator."""
+    return "there is no such setting" if kind == "extra_forbidden" else message.removeprefix("Value error, ")
 
 
 def unknown_variables() -> list[str]:
