@@ -28,9 +28,15 @@ class Principal:
 
     def may_use(self, model: str) -> bool:
         """Whether the caller may use `models/...`, `routes/...` or `useCases/...`."""
-        return all(
-            any(fnmatchcase(model, pattern) for pattern in patterns) for patterns in self.allowed_models if patterns
-        )
+        return all(any(_matches(pattern, model) for pattern in patterns) for patterns in self.allowed_models if patterns)
+
+
+def _matches(pattern: str, text: str) -> bool:
+    """Whether a text is what the pattern says, in which `*` stands for any run of characters and all else for itself.
+
+    So a pattern that another one matches as a text never matches more than that one, which handing out keys relies on.
+    """
+    return fnmatchcase(text, pattern.replace("[", "[[]").replace("?", "[?]"))
 
 
 ANONYMOUS = Principal(tenant="", api_key="", scopes=frozenset())

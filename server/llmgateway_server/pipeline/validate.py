@@ -10,7 +10,18 @@ from typing import cast
 import orjson
 
 from llmgateway.v1.chat_service_pb2 import ChatEvent, ChatRequest
-from llmgateway.v1.content_pb2 import Generation, Media, Message, Part, ResponseFormat, Role, Tool, ToolCall, ToolChoice
+from llmgateway.v1.content_pb2 import (
+    Generation,
+    Media,
+    Message,
+    Part,
+    ReasoningEffort,
+    ResponseFormat,
+    Role,
+    Tool,
+    ToolCall,
+    ToolChoice,
+)
 from llmgateway_server.errors import invalid_field
 from llmgateway_server.pipeline.call import Call, Handler
 
@@ -120,11 +131,19 @@ def _check_call(field: str, call: ToolCall, open_calls: dict[str, str]) -> None:
 
 def _check_result(field: str, part: Part, open_calls: Mapping[str, str]) -> None:
     result = part.tool_result
+    where = f"{field}.tool_result"
     if result.call_id not in open_calls:
         raise invalid_field(
-            f"{field}.tool_result.call_id",
-            f"{result.call_id!r} answers no tool call of an earlier assistant message.",
+            f"{where}.call_id", f"{result.call_id!r} answers no tool call of an earlier assistant message."
         )
+    if len(result.parts) > MAX_PARTS:
+        raise invalid_field(f"{where}.parts", f"at most {MAX_PARTS} parts; got {len(result.parts)}.")
+    for index, inner in enumerate(result.parts):
+        kind = inner.WhichOneof("content")
+        if kind in _MEDIA:
+            _check_media(f"{where}.parts[{index}].{kind}", getattr(inner, kind))
+        elif kind != "text":
+            raise invalid_field(f"{where}.parts[{index}]", f"a tool answers with text or media; got {kind!r}.")
     if not result.name:
         result.name = open_calls[result.call_id]
 
@@ -151,6 +170,8 @@ def _check_tools(request: ChatRequest) -> None:
     if not request.HasField("tool_choice"):
         return
     choice = request.tool_choice
+    if choice.mode not in ToolChoice.Mode.values():
+        raise invalid_field("tool_choice.mode", f"{choice.mode} is not a mode; use one of their names.")
     if choice.mode == ToolChoice.MODE_REQUIRED and not names:
         raise invalid_field("tool_choice", "a tool is required but there are no tools.")
     for name in choice.names:
@@ -186,11 +207,17 @@ def check_generation(generation: Generation, *, where: str = "generation") -> No
     for token, bias in generation.logit_bias.items():
         if not isfinite(bias) or abs(bias) > MAX_BIAS:
             raise invalid_field(f"{where}.logit_bias[{token!r}]", f"must be from -100 to 100; got {bias}.")
+    if generation.reasoning_effort not in ReasoningEffort.values():
+        raise invalid_field(
+            f"{where}.reasoning_effort", f"{generation.reasoning_effort} is not an effort; use one of their names."
+        )
     if generation.HasField("response_format"):
         _check_format(generation.response_format, f"{where}.response_format")
 
 
 def _check_format(wanted: ResponseFormat, where: str) -> None:
+    if wanted.type not in ResponseFormat.Type.values():
+        raise invalid_field(f"{where}.type", f"{wanted.type} is not a type; use one of their names.")
     if wanted.type != ResponseFormat.TYPE_JSON_SCHEMA:
         return
     if not _NAME.fullmatch(wanted.name):
