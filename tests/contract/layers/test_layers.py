@@ -13,12 +13,13 @@ ROOT = Path(__file__).resolve().parents[3]
 SERVER = ROOT / "server/llmgateway_server"
 
 OWNERS: dict[str, tuple[str, ...]] = {
-    # gRPC is the edge's; the composition root hangs the services on the server.
-    "grpc": ("api/", "bootstrap.py"),
+    # gRPC is the edge's; the composition root hangs services on servers, the process binds and stops the servers, and
+    # the command line is a client.
+    "grpc": ("api/", "bootstrap.py", "serve.py", "command/gateway.py"),
     "grpc_health": ("api/",),
     "grpc_reflection": ("api/",),
-    "grpc_status": ("api/",),
-    "*_pb2_grpc": ("api/", "bootstrap.py"),
+    "grpc_status": ("api/", "command/gateway.py"),
+    "*_pb2_grpc": ("api/", "bootstrap.py", "command/gateway.py"),
     # HTTP to providers.
     "aiohttp": ("providers/",),
     "httpx": ("providers/",),
@@ -37,8 +38,8 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "datetime.utcnow": ("system.py",),
     "datetime.today": ("system.py",),
     "date.today": ("system.py",),
-    # The environment is read in one place and handed on as settings.
-    "os.environ": ("settings.py",),
+    # The environment is read in one place and handed on as settings; the command sets what gRPC reads as it loads.
+    "os.environ": ("settings.py", "__main__.py"),
     "os.getenv": ("settings.py",),
 }
 """Who may use what: a pattern of a module or of a dotted name, and the files and folders of the server that may."""
