@@ -28,7 +28,9 @@ class Principal:
 
     def may_use(self, model: str) -> bool:
         """Whether the caller may use `models/...`, `routes/...` or `useCases/...`."""
-        return all(any(_matches(pattern, model) for pattern in patterns) for patterns in self.allowed_models if patterns)
+        return all(
+            any(_matches(pattern, model) for pattern in patterns) for patterns in self.allowed_models if patterns
+        )
 
 
 def _matches(pattern: str, text: str) -> bool:

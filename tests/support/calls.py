@@ -12,11 +12,12 @@ from llmgateway.v1.chat_service_pb2 import ChatEvent, ChatRequest
 from llmgateway.v1.content_pb2 import Message, Part, Role
 from llmgateway.v1.model_service_pb2 import Deployment, Model, Provider
 from llmgateway.v1.routing_service_pb2 import Route, UseCase
+from llmgateway_server.errors import GatewayError
 from llmgateway_server.pipeline.call import Call
 from llmgateway_server.ports.provider import Credential
 from llmgateway_server.principal import Principal
 from llmgateway_server.routing.catalogue import Catalogue
-from tests.support.doubles import StandingClock
+from tests.support.system import StillClock
 
 TENANT = "tenants/acme"
 KEY = f"{TENANT}/apiKeys/laptop"
@@ -44,7 +45,7 @@ def question(words: str = "one two", *, model: str = "models/a") -> ChatRequest:
 
 def call_of(
     request: ChatRequest,
-    clock: StandingClock,
+    clock: StillClock,
     *,
     caller: Principal | None = None,
     stream: bool = True,
@@ -67,6 +68,18 @@ async def collect(events: AsyncIterator[ChatEvent]) -> list[ChatEvent]:
     """All events of a handler, which is closed in any case."""
     async with aclosing(events) as opened:  # pyright: ignore[reportArgumentType] - a generator, by contract
         return [event async for event in opened]
+
+
+async def read(events: AsyncIterator[ChatEvent]) -> tuple[list[ChatEvent], GatewayError | None]:
+    """The events of a handler, and the error that they ended with, if they did."""
+    seen: list[ChatEvent] = []
+    try:
+        async with aclosing(events) as opened:  # pyright: ignore[reportArgumentType] - a generator, by contract
+            async for event in opened:
+                seen.append(event)  # noqa: PERF401 - what came before an error counts
+    except GatewayError as error:
+        return seen, error
+    return seen, None
 
 
 def resources(*wanted: Mapping[str, Any]) -> list[ProtoMessage]:

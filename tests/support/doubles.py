@@ -3,48 +3,11 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 
 from llmgateway.v1.admin_resources_pb2 import UsageRecord
 from llmgateway.v1.chat_service_pb2 import ChatEvent, Finished, PartDelta, Started
 from llmgateway.v1.content_pb2 import FinishReason, Usage
 from llmgateway_server.ports.provider import Endpoint, ProviderCall
-
-START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-"""Where a standing clock stands."""
-
-
-class StandingClock:
-    """A clock that moves when it is told to, and not before."""
-
-    def __init__(self, now: datetime = START) -> None:
-        self._start = now
-        self._passed = 0.0
-
-    def now(self) -> datetime:
-        return self._start + timedelta(seconds=self._passed)
-
-    def monotonic(self) -> float:
-        return 1000.0 + self._passed
-
-    def advance(self, seconds: float) -> None:
-        """Lets time pass."""
-        self._passed += seconds
-
-
-class CountingIds:
-    """Ids that repeat from run to run, in order."""
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    def new(self) -> str:
-        self._count += 1
-        return f"id{self._count:06}"
-
-    def secret(self, characters: int) -> str:
-        self._count += 1
-        return f"{self._count:0{characters}}"
 
 
 @dataclass(slots=True)

@@ -30,13 +30,13 @@ class Meter:
         self._ids = ids
 
     async def __call__(self, call: Call, next_handler: Handler, /) -> AsyncIterator[ChatEvent]:
-        first_event = 0.0
+        first_event: float | None = None
         finish_reason = FinishReason.FINISH_REASON_UNSPECIFIED
         reason = ErrorReason.ERROR_REASON_CANCELLED
         try:
             async with closing(next_handler(call)) as events:
                 async for event in events:
-                    if not first_event:
+                    if first_event is None:
                         first_event = self._clock.monotonic()
                     if event.HasField("finished"):
                         finish_reason = event.finished.finish_reason
@@ -53,7 +53,9 @@ class Meter:
                 reason = ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED
             self._sink.record(self._record(call, first_event, finish_reason, reason))
 
-    def _record(self, call: Call, first_event: float, finish_reason: FinishReason, reason: ErrorReason) -> UsageRecord:
+    def _record(
+        self, call: Call, first_event: float | None, finish_reason: FinishReason, reason: ErrorReason
+    ) -> UsageRecord:
         record = UsageRecord(
             name=f"{call.principal.tenant}/usageRecords/{self._ids.new()}",
             request_id=call.request_id,
@@ -65,7 +67,7 @@ class Meter:
             reason=reason,
             labels=None if reason in _UNCHECKED else call.request.labels,
             latency_micros=int((self._clock.monotonic() - call.started) * _MICROS),
-            first_event_micros=int((first_event - call.started) * _MICROS) if first_event else 0,
+            first_event_micros=0 if first_event is None else int((first_event - call.started) * _MICROS),
         )
         if len(call.attempts) == 1:
             record.usage.CopyFrom(call.attempts[0].usage)

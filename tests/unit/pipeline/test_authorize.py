@@ -10,7 +10,7 @@ from llmgateway_server.errors import InvalidArgument, PermissionDenied
 from llmgateway_server.pipeline.authorize import authorize
 from llmgateway_server.pipeline.call import Call
 from tests.support.calls import call_of, principal, question
-from tests.support.doubles import StandingClock
+from tests.support.system import StillClock
 
 
 def ask(model: str, *patterns: Sequence[str]) -> str:
@@ -25,7 +25,7 @@ def ask(model: str, *patterns: Sequence[str]) -> str:
         reached.append(call.request.model)
         return nothing()
 
-    authorize(call_of(question(model=model), StandingClock(), caller=principal(*patterns)), next_handler)
+    authorize(call_of(question(model=model), StillClock(), caller=principal(*patterns)), next_handler)
     return reached[0]
 
 

@@ -1,7 +1,7 @@
 """Dispatch: which candidate is asked, when the next one is, and what is told of it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -22,11 +22,9 @@ from llmgateway_server.pipeline.call import Call
 from llmgateway_server.pipeline.dispatch import FALLS_BACK, Dispatch
 from llmgateway_server.ports.provider import Timeouts
 from llmgateway_server.routing.planner import Planner
-from tests.support.calls import PROVIDER, call_of, catalogue_of, collect, deployment, question
+from tests.support.calls import PROVIDER, call_of, catalogue_of, collect, deployment, question, read
 from tests.support.doubles import (
-    CountingIds,
     ScriptedAdapter,
-    StandingClock,
     Step,
     answer,
     empty_delta,
@@ -34,6 +32,7 @@ from tests.support.doubles import (
     started,
     text,
 )
+from tests.support.system import CountingIds, StillClock
 
 _R = ErrorReason
 _NEVER_RAISED = {_R.ERROR_REASON_UNSPECIFIED}
@@ -60,7 +59,7 @@ class Bench:
     scripts: Sequence[Sequence[Step]]
     route: dict[str, Any] = field(default_factory=dict[str, Any])
     prices: Sequence[dict[str, int] | None] = ()
-    clock: StandingClock = field(default_factory=StandingClock)
+    clock: StillClock = field(default_factory=StillClock)
     adapter: ScriptedAdapter = field(init=False)
     dispatch: Dispatch = field(init=False)
 
@@ -98,6 +97,11 @@ class Bench:
     @property
     def closed(self) -> list[str]:
         return [name.removeprefix("deployments/") for name in self.adapter.closed]
+
+
+def wait(clock: StillClock, seconds: float) -> Callable[[], None]:
+    """A step that takes time."""
+    return lambda: clock.move(timedelta(seconds=seconds))
 
 
 def kinds(events: Sequence[ChatEvent]) -> list[str]:
@@ -206,11 +210,8 @@ async def test_nothing_is_sent_before_the_first_content() -> None:
 @pytest.mark.parametrize("words", [["one"], ["one"] * 10])
 async def test_nothing_is_tried_after_the_first_content(words: list[str]) -> None:
     bench = Bench([[started(), *(text(word) for word in words), UNAVAILABLE], answer("never")])
-    events: list[ChatEvent] = []
-    with pytest.raises(GatewayError) as raised:
-        async for event in bench.dispatch(bench.call()):
-            events.append(event)
-    assert raised.value is UNAVAILABLE
+    events, error = await read(bench.dispatch(bench.call()))
+    assert error is UNAVAILABLE
     assert bench.asked == ["d0"]
     assert "".join(event.part_delta.text for event in events) == "".join(words)
 
@@ -267,8 +268,8 @@ async def test_there_is_a_limit_to_attempts(most: int | None, asked: int) -> Non
 
 
 async def test_no_attempt_begins_after_the_deadline() -> None:
-    clock = StandingClock()
-    bench = Bench([[lambda: clock.advance(10.0), UNAVAILABLE], answer("never")], clock=clock)
+    clock = StillClock()
+    bench = Bench([[wait(clock, 10.0), UNAVAILABLE], answer("never")], clock=clock)
     with pytest.raises(GatewayError) as raised:
         await collect(bench.dispatch(bench.call(seconds=10.0)))
     assert raised.value is UNAVAILABLE
@@ -326,12 +327,12 @@ async def test_a_cancelled_call_closes_the_provider() -> None:
         waiting.set()
         await asyncio.Event().wait()
 
-    clock = StandingClock()
+    clock = StillClock()
     bench = Bench([[started(), text("one"), hang], answer("never")], clock=clock)
     call = bench.call()
     task = asyncio.create_task(collect(bench.dispatch(call)))
     await waiting.wait()
-    clock.advance(2.5)
+    clock.move(timedelta(seconds=2.5))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -359,11 +360,17 @@ async def test_a_bug_in_an_adapter_ends_the_call_and_is_written_down() -> None:
 
 
 async def test_latencies_are_measured_per_attempt() -> None:
-    clock = StandingClock()
+    clock = StillClock()
     bench = Bench(
         [
-            [lambda: clock.advance(0.5), UNAVAILABLE],
-            [lambda: clock.advance(0.25), started(), lambda: clock.advance(1.0), text("one"), finished()],
+            [wait(clock, 0.5), UNAVAILABLE],
+            [
+                wait(clock, 0.25),
+                started(),
+                wait(clock, 1.0),
+                text("one"),
+                finished(),
+            ],
         ],
         clock=clock,
     )
@@ -378,11 +385,11 @@ async def test_latencies_are_measured_per_attempt() -> None:
 
 
 async def test_time_the_caller_takes_is_not_the_providers() -> None:
-    clock = StandingClock()
+    clock = StillClock()
     bench = Bench([answer("one", "two")], clock=clock)
     call = bench.call()
     async for _ in bench.dispatch(call):
-        clock.advance(3.0)
+        clock.move(timedelta(seconds=3.0))
     assert call.upstream_seconds == 0.0
 
 
@@ -418,11 +425,11 @@ async def test_the_models_price_counts_where_the_deployment_has_none() -> None:
     dispatch = Dispatch(
         Planner(catalogue, lambda: 0.5),
         ScriptedAdapter({"deployments/d": answer("one")}),
-        clock=StandingClock(),
+        clock=StillClock(),
         ids=CountingIds(),
         timeouts=Timeouts(),
     )
-    events = await collect(dispatch(call_of(question(), StandingClock())))
+    events = await collect(dispatch(call_of(question(), StillClock())))
     assert events[-1].finished.cost_nanos == 3
 
 
@@ -439,17 +446,10 @@ def test_whatever_adapters_do_the_stream_keeps_its_grammar(scripts: list[list[St
     async def run() -> None:
         bench = Bench(scripts)
         call = bench.call()
-        events: list[ChatEvent] = []
-        try:
-            async for event in bench.dispatch(call):
-                events.append(event)
-        except GatewayError:
-            whole = False
-        else:
-            whole = True
+        events, error = await read(bench.dispatch(call))
         assert kinds(events[:1]) in ([], ["started"])
         assert [event.sequence for event in events] == list(range(1, len(events) + 1))
-        if whole:
+        if error is None:
             assert kinds(events)[-1] == "finished"
         assert bench.closed == bench.asked
         assert len(call.attempts) == len(bench.asked) <= 4

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
@@ -17,7 +18,8 @@ from llmgateway_server.errors import GatewayError, Unavailable, invalid_field
 from llmgateway_server.pipeline.call import Call, Handler
 from llmgateway_server.pipeline.meter import Meter
 from tests.support.calls import KEY, TENANT, call_of, collect, question
-from tests.support.doubles import START, CountingIds, KeptRecords, StandingClock, finished, started, text
+from tests.support.doubles import KeptRecords, finished, started, text
+from tests.support.system import CountingIds, StillClock
 
 BUSY = Unavailable(ErrorReason.ERROR_REASON_PROVIDER_UNAVAILABLE, "busy.")
 
@@ -26,12 +28,16 @@ BUSY = Unavailable(ErrorReason.ERROR_REASON_PROVIDER_UNAVAILABLE, "busy.")
 class Bench:
     """A meter around a handler, and what it writes down."""
 
-    clock: StandingClock
+    clock: StillClock
     sink: KeptRecords
 
     def handler(self, inner: Handler) -> Handler:
         meter = Meter(self.sink, self.clock, CountingIds())
         return lambda call: meter(call, inner)
+
+    def wait(self, seconds: float) -> Callable[[], None]:
+        """A step that takes time."""
+        return lambda: self.clock.move(timedelta(seconds=seconds))
 
     def call(self, **fields: Any) -> Call:
         return call_of(question(), self.clock, **fields)
@@ -39,7 +45,7 @@ class Bench:
 
 @pytest.fixture
 def bench() -> Bench:
-    return Bench(StandingClock(), KeptRecords())
+    return Bench(StillClock(), KeptRecords())
 
 
 def handler_of(*steps: ChatEvent | Exception | Callable[[], None]) -> Handler:
@@ -60,13 +66,17 @@ async def test_a_whole_answer_is_recorded_once(bench: Bench) -> None:
     call.request.labels["team"] = "search"
     call.attempts.append(Attempt(attempt_id="a1", usage=Usage(input_tokens=3, output_tokens=5), cost_nanos=70))
     inner = handler_of(
-        lambda: bench.clock.advance(0.25), started(), text("one"), lambda: bench.clock.advance(1.5), finished()
+        bench.wait(0.25),
+        started(),
+        text("one"),
+        bench.wait(1.5),
+        finished(),
     )
 
     await collect(bench.handler(inner)(call))
 
     expected = UsageRecord(
-        name=f"{TENANT}/usageRecords/id000001",
+        name=f"{TENANT}/usageRecords/id00000001",
         request_id="request-1",
         api_key=KEY,
         method="llmgateway.v1.ChatService/StreamChat",
@@ -79,7 +89,7 @@ async def test_a_whole_answer_is_recorded_once(bench: Bench) -> None:
         first_event_micros=250_000,
         latency_micros=1_750_000,
     )
-    expected.create_time.FromDatetime(START)
+    expected.create_time.FromDatetime(call.create_time)
     assert bench.sink.only == expected
 
 
@@ -153,7 +163,7 @@ async def _cancel_within(bench: Bench, **fields: Any) -> None:
 
     task = asyncio.create_task(collect(bench.handler(handle)(bench.call(**fields))))
     await waiting.wait()
-    bench.clock.advance(5.0)
+    bench.clock.move(timedelta(seconds=5.0))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

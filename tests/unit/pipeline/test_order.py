@@ -6,7 +6,8 @@ from llmgateway.v1.chat_service_pb2 import ChatEvent
 from llmgateway_server.pipeline import STAGES, Handler, Stage, build
 from llmgateway_server.pipeline.call import Call
 from tests.support.calls import call_of, collect, question
-from tests.support.doubles import StandingClock, started
+from tests.support.doubles import started
+from tests.support.system import StillClock
 
 MUST_COME_BEFORE = (("meter", "authorize"), ("authorize", "validate"))
 
@@ -41,7 +42,7 @@ async def test_stages_wrap_dispatch_in_the_order_of_the_list() -> None:
         yield started()
 
     handler = build({name: noting(name) for name in STAGES}, dispatch)
-    await collect(handler(call_of(question(), StandingClock())))
+    await collect(handler(call_of(question(), StillClock())))
 
     inward, outward = [f"{name} in" for name in STAGES], [f"{name} out" for name in reversed(STAGES)]
     assert seen == [*inward, "dispatch", *outward]
@@ -57,7 +58,7 @@ async def test_a_handler_serves_many_calls() -> None:
     handler = build(dict.fromkeys(STAGES, passing), dispatch)
     models = ["models/a", "models/b"]
     for model in models:
-        (event,) = await collect(handler(call_of(question(model=model), StandingClock())))
+        (event,) = await collect(handler(call_of(question(model=model), StillClock())))
         assert event.started.request_id == model
 
 
@@ -75,5 +76,5 @@ def test_another_order_can_be_asked_for() -> None:
         yield started()
 
     handler = build({name: stage_of(name) for name in ("one", "two")}, dispatch, order=("two", "one"))
-    handler(call_of(question(), StandingClock()))
+    handler(call_of(question(), StillClock()))
     assert calls == ["two", "one"]

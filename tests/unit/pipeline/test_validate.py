@@ -7,7 +7,16 @@ import pytest
 from google.protobuf import json_format
 
 from llmgateway.v1.chat_service_pb2 import ChatRequest
-from llmgateway.v1.content_pb2 import Message, Part, ReasoningEffort, ResponseFormat, Role, ToolCall, ToolChoice, ToolResult
+from llmgateway.v1.content_pb2 import (
+    Message,
+    Part,
+    ReasoningEffort,
+    ResponseFormat,
+    Role,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+)
 from llmgateway.v1.errors_pb2 import ErrorReason
 from llmgateway_server.errors import InvalidArgument
 from llmgateway_server.pipeline import validate
@@ -150,7 +159,10 @@ REFUSED: dict[str, tuple[str, ChatRequest]] = {
         "messages[2].parts[0].tool_result.parts[0].image",
         request_of(USER, CALL, result(parts=[{"image": {}}])),
     ),
-    "media without a source": ("messages[0].parts[0].image", request_of({"role": "ROLE_USER", "parts": [{"image": {}}]})),
+    "media without a source": (
+        "messages[0].parts[0].image",
+        request_of({"role": "ROLE_USER", "parts": [{"image": {}}]}),
+    ),
     "data without a type": (
         "messages[0].parts[0].audio.mime_type",
         request_of({"role": "ROLE_USER", "parts": [{"audio": {"data": "AAAA"}}]}),
