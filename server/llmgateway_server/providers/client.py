@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import io
+from weakref import WeakSet
+
 import aiohttp
+
+from llmgateway_server.providers.wire import HttpRequest
 
 MAX_HEADERS = 128
 MAX_HEADER_BYTES = 16 * 1024
@@ -10,6 +15,7 @@ MAX_HEADER_BYTES = 16 * 1024
 
 _KEEPALIVE_SECONDS = 30.0
 _DNS_SECONDS = 30
+_LARGE_BODY_BYTES = 1024 * 1024
 _READ_BUFFER_BYTES = 256 * 1024
 
 
@@ -23,33 +29,49 @@ class HttpClient:
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
+        self._responses: WeakSet[aiohttp.ClientResponse] = WeakSet()
 
-    @property
-    def session(self) -> aiohttp.ClientSession:
-        """The open session."""
+    async def send(self, request: HttpRequest, *, connect: float) -> aiohttp.ClientResponse:
+        """Sends a request and waits for the head of the answer; `connect` is in seconds, and the only bound on time.
+
+        Whoever gets the answer closes it. Raises `aiohttp.ClientError`, and ValueError for what cannot be sent.
+        """
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=0,
-                    keepalive_timeout=_KEEPALIVE_SECONDS,
-                    ttl_dns_cache=_DNS_SECONDS,
-                ),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                trust_env=False,
-                # Each call sets its own timeouts.
-                timeout=aiohttp.ClientTimeout(total=None),
-                skip_auto_headers=("User-Agent",),
-                headers={"user-agent": "llm-gateway", "accept-encoding": "identity"},
-                max_line_size=MAX_HEADER_BYTES,
-                max_field_size=MAX_HEADER_BYTES,
-                max_headers=MAX_HEADERS,
-                read_bufsize=_READ_BUFFER_BYTES,
-            )
-        return self._session
+            self._session = _open_session()
+        large = len(request.body) > _LARGE_BODY_BYTES
+        response = await self._session.request(
+            request.method,
+            request.url,
+            # Large bodies are sent in pieces; one write of them would hold up everybody else.
+            data=io.BytesIO(request.body) if large else request.body,
+            headers=request.headers,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=None, connect=connect),
+        )
+        self._responses.add(response)
+        return response
 
     async def close(self) -> None:
         """Closes all connections. Calls under way fail."""
         session, self._session = self._session, None
         if session is not None:
+            # Closing the session alone would leave those who read an answer waiting.
+            for response in list(self._responses):
+                response.close()
             await session.close()
+
+
+def _open_session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS, ttl_dns_cache=_DNS_SECONDS),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=False,
+        # Each call sets its own timeouts.
+        timeout=aiohttp.ClientTimeout(total=None),
+        headers={"user-agent": "llm-gateway", "accept-encoding": "identity"},
+        max_line_size=MAX_HEADER_BYTES,
+        max_field_size=MAX_HEADER_BYTES,
+        max_headers=MAX_HEADERS,
+        read_bufsize=_READ_BUFFER_BYTES,
+    )

@@ -7,7 +7,6 @@ body is read in `answers.py`.
 from __future__ import annotations
 
 import asyncio
-import io
 import logging
 from collections.abc import AsyncGenerator
 
@@ -32,7 +31,6 @@ _SUCCESS = 2
 
 _MAX_ERROR_BYTES = 64 * 1024
 _ERROR_SECONDS = 5.0
-_LARGE_BODY_BYTES = 1024 * 1024
 _REQUEST_IDS = ("x-request-id", "request-id", "apim-request-id", "x-amzn-requestid")
 
 _log = logging.getLogger(__name__)
@@ -97,18 +95,11 @@ class HttpAdapter:
     async def _send(self, call: ProviderCall, request: HttpRequest, clockwork: Clockwork) -> aiohttp.ClientResponse:
         # A whole answer is silent until it is done, so that the time to its first event is the time to all of it.
         until = min(clockwork.first_event_at, clockwork.end) if call.stream else clockwork.end
-        large = len(request.body) > _LARGE_BODY_BYTES
+        if clockwork.overdue:
+            raise clockwork.expired()
         try:
             async with asyncio.timeout_at(until):
-                return await self._client.session.request(
-                    request.method,
-                    request.url,
-                    # Large bodies are sent in pieces; one write of them would hold up everybody else.
-                    data=io.BytesIO(request.body) if large else request.body,
-                    headers=request.headers,
-                    allow_redirects=False,
-                    timeout=aiohttp.ClientTimeout(total=None, connect=call.timeouts.connect),
-                )
+                return await self._client.send(request, connect=call.timeouts.connect)
         except aiohttp.ConnectionTimeoutError as error:
             raise clockwork.expired(CONNECT) from error
         except TimeoutError as error:

@@ -175,10 +175,11 @@ class ChatDecoder:
         self._started = True
 
     def _read_choice(self, chunk: Json, choice: Json, delta: Json) -> None:
-        if content := delta.get("content"):
+        content = delta.get("content")
+        if content and len(delta) == 1:
             self._read_content(content)
-        if not content or len(delta) > 1:
-            self._read_others(delta)
+        else:
+            self._read_message(delta, content)
         if logprobs := choice.get("logprobs"):
             self._read_logprobs(_object(logprobs))
         if reason := choice.get("finish_reason"):
@@ -194,10 +195,12 @@ class ChatDecoder:
             if text := _text(piece, "text"):
                 self._assembly.text(text)
 
-    def _read_others(self, delta: Json) -> None:
-        """Reads what a message has besides text."""
+    def _read_message(self, delta: Json, content: object) -> None:
+        """Reads a message with all that it may have, in the order in which it comes about."""
         if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
             self._assembly.reasoning(_checked(reasoning))
+        if content:
+            self._read_content(content)
         if refusal := delta.get("refusal"):
             self._assembly.refusal(_checked(refusal))
         if calls := delta.get("tool_calls"):

@@ -30,6 +30,11 @@ class Clockwork:
         """The moment by which all must be done."""
         return min(self.total_at, self.deadline)
 
+    @property
+    def overdue(self) -> bool:
+        """Whether there is no time left."""
+        return asyncio.get_running_loop().time() >= self.end
+
     def expired(self, what: str = "") -> GatewayError:
         """The error for what ran out; by the clock, when it is not said what."""
         now = asyncio.get_running_loop().time()

@@ -1,0 +1,78 @@
+"""The wire formats under test, each with what it can do. A new one is a row here and a folder of cases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmgateway_server.ports.provider import Credential, Endpoint
+from llmgateway_server.providers.openai import OpenAIChat
+from llmgateway_server.providers.wire import WireFormat
+
+CASES = Path(__file__).parent / "cases"
+SECRET = "secret-of-the-gateway-0123456789"
+
+BEHAVIOURS = {
+    "text": "chat",
+    "conversation": "chat",
+    "sampling": "chat",
+    "ignored_fields": "chat",
+    "provider_options": "chat",
+    "finish_reasons": "chat",
+    "usage": "chat",
+    "broken_streams": "chat",
+    "failures": "chat",
+    "image_input": "image_input",
+    "audio_input": "audio_input",
+    "file_input": "file_input",
+    "tools": "tools",
+    "parallel_tools": "tools",
+    "tool_results": "tools",
+    "tool_choice": "tools",
+    "custom_tools": "custom_tools",
+    "structured_output": "json_schema",
+    "logprobs": "logprobs",
+    "reasoning": "reasoning",
+    "refusal": "refusal",
+    "audio_output": "audio_output",
+    "citations": "citations",
+    "provider_state": "provider_state",
+}
+"""What a wire format must show, by the capability that asks for it. Each is a file of cases."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A wire format under test."""
+
+    name: str
+    wire: WireFormat
+    capabilities: frozenset[str]
+    empty_frame: bytes
+    """A frame that says nothing, as a part of a stream."""
+    base_url: str = "https://provider.example/v1"
+
+    @property
+    def folder(self) -> Path:
+        return CASES / self.name
+
+    def endpoint(self, *, base_url: str = "", vendor: str = "", model: str = "model-1") -> Endpoint:
+        return Endpoint(
+            deployment="deployments/under-test",
+            provider="providers/under-test",
+            wire_format=self.name,
+            upstream_model=model,
+            base_url=base_url or self.base_url,
+            credential=Credential(SECRET),
+            vendor=vendor,
+        )
+
+
+FORMATS = (
+    Format(
+        name="openai",
+        wire=OpenAIChat(),
+        capabilities=frozenset(BEHAVIOURS.values()),
+        empty_frame=b'data: {"id":"c","choices":[{"index":0,"delta":{"content":""},"finish_reason":null}]}\n\n',
+    ),
+)
