@@ -7,6 +7,7 @@ import fcntl
 import logging
 import os
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -58,7 +59,18 @@ async def starting(address: Address) -> AsyncGenerator[None]:
         os.close(descriptor)
 
 
-async def migrate(connection: AsyncConnection, *, allow_data_loss: bool = False, scripts: Path = MIGRATIONS) -> None:
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """What was done to a schema, by the names of its revisions. Nothing, when they are the same."""
+
+    before: str | None
+    """None in a database that was empty."""
+    after: str
+
+
+async def migrate(
+    connection: AsyncConnection, *, allow_data_loss: bool = False, scripts: Path = MIGRATIONS
+) -> Migration:
     """Runs the missing migrations in the connection's transaction, which the caller began and commits.
 
     Raises `DatabaseRefused`, and leaves everything as it was, when the schema is one that this version does not know,
@@ -68,10 +80,10 @@ async def migrate(connection: AsyncConnection, *, allow_data_loss: bool = False,
         await connection.execute(text(f"SET LOCAL lock_timeout = '{START_SECONDS}s'"))
         await connection.execute(text("SET LOCAL statement_timeout = 0"))
         await connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})"))
-    await connection.run_sync(_migrate, scripts, allow_data_loss)
+    return await connection.run_sync(_migrate, scripts, allow_data_loss)
 
 
-def _migrate(connection: Connection, scripts: Path, allow_data_loss: bool) -> None:  # noqa: FBT001 - run_sync passes by position
+def _migrate(connection: Connection, scripts: Path, allow_data_loss: bool) -> Migration:  # noqa: FBT001 - run_sync passes by position
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(scripts).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
@@ -89,9 +101,12 @@ def _migrate(connection: Connection, scripts: Path, allow_data_loss: bool) -> No
         raise DatabaseRefused(
             f"migration {losing[-1]!r} drops data; make a backup, then run `llm-gateway migrate --allow-data-loss`."
         )
-    if missing:
-        _logger.info("storage.migrating", extra={"from": present, "to": missing[0].revision})
-        command.upgrade(config, "head")
+    if not missing:
+        return Migration(before=present, after=present or "")
+    newest = missing[0].revision
+    _logger.info("storage.migrating", extra={"from": present, "to": newest})
+    command.upgrade(config, "head")
+    return Migration(before=present, after=newest)
 
 
 async def _lock(descriptor: int, address: Address) -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from llmgateway_server.storage.address import Address
     from llmgateway_server.storage.engine import Engines
+    from llmgateway_server.storage.migrate import Migration
 
 R = TypeVar("R", bound=Message)
 
@@ -62,20 +63,22 @@ async def open_store(url: str, *, allow_data_loss: bool = False) -> SqlStore:
     engines = open_engines(address)
     try:
         async with starting(address):
-            secret = await settle(_prepare(engines.writer, allow_data_loss=allow_data_loss))
+            migration, secret = await settle(_prepare(engines.writer, allow_data_loss=allow_data_loss))
     except (SQLAlchemyError, OSError) as error:
         await engines.close()
         raise DatabaseRefused(f"cannot open {address.text}: {_cause(error, address)}") from error
     except BaseException:
         await engines.close()
         raise
-    return SqlStore(engines, PageTokens(secret))
+    return SqlStore(engines, PageTokens(secret), migration)
 
 
 class SqlStore:
     """A database, as `ports.storage.Store` describes it. Close it at the end."""
 
-    def __init__(self, engines: Engines, tokens: PageTokens) -> None:
+    def __init__(self, engines: Engines, tokens: PageTokens, migration: Migration) -> None:
+        self.migration = migration
+        """What was done to the schema when the store was opened."""
         self._engines = engines
         self._tokens = tokens
         self._turns = asyncio.Lock()
@@ -257,10 +260,10 @@ class SqlCreateRequests:
         await self._session.change(insert(create_requests), [row])
 
 
-async def _prepare(writer: AsyncEngine, *, allow_data_loss: bool) -> bytes:
-    """Makes the tables and the indexes what they should be, and returns the secret of the page tokens."""
+async def _prepare(writer: AsyncEngine, *, allow_data_loss: bool) -> tuple[Migration, bytes]:
+    """Makes the tables and the indexes what they should be. Returns what it did, and the secret of the page tokens."""
     async with writer.begin() as connection:
-        await migrate(connection, allow_data_loss=allow_data_loss)
+        migration = await migrate(connection, allow_data_loss=allow_data_loss)
         session = Session(connection)
         state = {"id": _STATE, "revision": 1, "token_secret": secrets.token_bytes(32), "indexes": ""}
         await session.insert_new(store_state, [state])
@@ -268,7 +271,7 @@ async def _prepare(writer: AsyncEngine, *, allow_data_loss: bool) -> bytes:
         if row.indexes != indexes.signature():
             await indexes.rebuild(session)
             await session.change(update(store_state).values(indexes=indexes.signature()))
-        return bytes(row.token_secret)
+        return migration, bytes(row.token_secret)
 
 
 def _micros(moment: datetime) -> int:
