@@ -192,7 +192,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments win over the environment, which wins over the file."""
         sources = [init_settings, env_settings]
-        path = os.environ.get(CONFIG_VARIABLE)
+        path = settings_file()
         if path:
             sources.append(InitSettingsSource(settings_cls, init_kwargs=read_file(path)))
         return tuple(sources)
@@ -220,6 +220,11 @@ def load(file: str = "", **overrides: Any) -> Settings:
         raise SettingsError("\n".join(problems)) from None
     except ValueError as error:
         raise SettingsError(str(error)) from error
+
+
+def settings_file() -> str:
+    """The path of the settings file; empty where there is none."""
+    return os.environ.get(CONFIG_VARIABLE, "")
 
 
 def read_file(path: str) -> dict[str, Any]:
