@@ -123,6 +123,8 @@ class Catalogue:
         provider = snapshot.providers.get(deployment.provider)
         if provider is None:
             return Served(deployment, model, None, f"{deployment.provider!r} does not exist")
+        if model is not None and model.status == Model.STATUS_RETIRED:
+            return Served(deployment, model, None, f"{model.name!r} is retired")
         try:
             endpoint = self.endpoint(provider, deployment)
         except LookupError as missing:

@@ -11,7 +11,7 @@ from llmgateway.v1.content_pb2 import Warning as CallWarning
 from llmgateway.v1.errors_pb2 import ErrorReason
 from llmgateway.v1.model_service_pb2 import Model
 from llmgateway.v1.routing_service_pb2 import RetryPolicy, Strategy, Timeouts
-from llmgateway_server.errors import GatewayError, NotFound, Unavailable, invalid_field, not_found
+from llmgateway_server.errors import GatewayError, NotFound, Unavailable, invalid_field
 from llmgateway_server.routing.catalogue import Catalogue, Served, Snapshot
 from llmgateway_server.routing.strategies import STRATEGIES, Candidate, Chance
 
@@ -72,7 +72,7 @@ class Planner:
         if requested.startswith("useCases/"):
             use_case = snapshot.use_cases.get(requested)
             if use_case is None:
-                raise not_found(requested)
+                raise _unknown(requested)
             plan = self._plan_route(snapshot, use_case.route, requested)
         elif requested.startswith("routes/"):
             plan = self._plan_route(snapshot, requested, requested)
@@ -89,7 +89,7 @@ class Planner:
         if model is None:
             served = self._unlisted(snapshot, name)
             if not served:
-                raise _unknown_model(name)
+                raise _unknown(name)
         warnings = _life_warnings(model) if model is not None else ()
         candidates = [Candidate(entry, _weight(entry), entry.deployment.priority) for entry in served]
         return self._rank(requested, Strategy.STRATEGY_WEIGHTED, candidates, warnings=warnings)
@@ -97,7 +97,7 @@ class Planner:
     def _plan_route(self, snapshot: Snapshot, name: str, requested: str) -> Plan:
         route = snapshot.routes.get(name)
         if route is None:
-            raise not_found(name)
+            raise _unknown(name)
         candidates: list[Candidate] = []
         disabled: list[tuple[str, str]] = []
         for target in route.targets:
@@ -147,11 +147,14 @@ class Planner:
             ),
         )
         ranked = STRATEGIES[strategy](able, Chance(self._draw, self._next_turn(requested))) if able[1:] else able
+        once: dict[str, Served] = {}  # A route may name a deployment and its model, and so the deployment twice.
+        for candidate in ranked:
+            once.setdefault(candidate.served.deployment.name, candidate.served)
         return Plan(
             requested=requested,
             strategy=strategy,
-            candidates=tuple(candidate.served for candidate in ranked),
-            refusals=refusals,
+            candidates=tuple(once.values()),
+            refusals=tuple(dict.fromkeys(refusals)),
             retry_policy=retry_policy or RetryPolicy(),
             timeouts=timeouts or Timeouts(),
             warnings=warnings,
@@ -167,11 +170,12 @@ def _weight(entry: Served) -> int:
     return entry.deployment.weight if entry.deployment.HasField("weight") else 1
 
 
-def _unknown_model(name: str) -> NotFound:
+def _unknown(name: str) -> NotFound:
     model_id = name.removeprefix("models/")
+    what, where = (repr(name), "/api/v1/routes") if model_id == name else (f"the model {model_id!r}", "/v1/models")
     return NotFound(
         ErrorReason.ERROR_REASON_RESOURCE_NOT_FOUND,
-        f"the model {model_id!r} does not exist; list the models with GET /v1/models.",
+        f"{what} does not exist; list what there is with GET {where}.",
         field="model",
         metadata={"resource": name},
     )
