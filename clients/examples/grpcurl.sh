@@ -10,7 +10,7 @@ call() { # call [OPTION...] [METHOD]: the key goes with reflection too, which ne
 }
 
 call "$address" list
-call "$address" describe llmgateway.v1.ChatService.StreamChat
+call "$address" describe llmgateway.v1.ChatService
 call -d '{"service": "llmgateway.v1.ChatService"}' "$address" grpc.health.v1.Health/Check
 call -d "$question" "$address" llmgateway.v1.ChatService/CompleteChat
 call -d "$question" "$address" llmgateway.v1.ChatService/StreamChat

@@ -131,7 +131,7 @@ def test_grpcurl(gateway: Gateway) -> None:
     require("grpcurl")
     output = run(gateway, EXAMPLES / "grpcurl.sh")
     assert set(output.splitlines()) >= SERVICES
-    assert "rpc StreamChat" in output
+    assert "rpc StreamChat (" in output
     health, answer, *events = documents(output[output.index('{\n  "status"') :])
     assert health == {"status": "SERVING"}
     assert answer["message"] == {"role": "ROLE_ASSISTANT", "parts": [{"text": "Hello from grpcurl"}]}

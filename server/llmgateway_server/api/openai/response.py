@@ -177,10 +177,13 @@ class ChunkWriter:
         body = self._delta(delta)
         if not body and not delta.HasField("logprobs"):
             return b""
+        logprobs = _logprobs([delta.logprobs]) if delta.HasField("logprobs") else None
         if self._first:
             self._first = False
+            if logprobs is not None:
+                # OpenAI's SDK for Node counts log probabilities twice that come with the first chunk of a choice.
+                return self._chunk({"role": "assistant", "content": ""}, None, None) + self._chunk(body, logprobs, None)
             body = {"role": "assistant", "content": None, **body} if "content" not in body else _with_role(body)
-        logprobs = _logprobs([delta.logprobs]) if delta.HasField("logprobs") else None
         return self._chunk(body, logprobs, None)
 
     def finish(self, reason: FinishReason) -> bytes:
