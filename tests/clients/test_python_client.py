@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -30,8 +30,8 @@ from llmgateway_client import (
 )
 from llmgateway_client.transport import Channel
 from tests.clients.chat_server import KEY, end_with, numbered, serving, whole_answer
+from tests.clients.reading import read_until_error
 
-T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -50,17 +50,6 @@ async def connected(
 def streamed_answer(client: GatewayClient, *, request_id: str = "") -> ChatStream:
     """An answer to a question of no importance."""
     return client.stream(model="fake/echo", messages=[user("Hi")], request_id=request_id)
-
-
-async def read_until_error(items: AsyncIterator[T]) -> tuple[list[T], errors.GatewayError]:
-    """What comes before the error, and the error."""
-    seen: list[T] = []
-    try:
-        async for item in items:
-            seen.append(item)  # noqa: PERF401, a comprehension would lose what came before the error
-    except errors.GatewayError as error:
-        return seen, error
-    pytest.fail(f"there was no error after {seen!r}")
 
 
 class Scripted(ChatServiceServicer):
@@ -164,6 +153,7 @@ async def test_a_request_says_all_it_was_given() -> None:
     ):
         await stream.final_response()
     assert service.metadata["authorization"] == f"Bearer {KEY}"
+    assert service.metadata["x-request-id"] == "mine-1"
     request = service.request
     assert request.model == "routes/fast"
     assert request.tools[0].function.strict

@@ -93,11 +93,11 @@ class GatewayClient:
         **fields: Unpack[ChatFields],
     ) -> v1.ChatResponse:
         """Answers a conversation with one whole message. `timeout` is in seconds; raises `GatewayError`."""
-        return await self.chat.complete_chat(_request(fields), timeout=timeout)
+        return await self.chat.complete_chat(_request(fields), timeout=timeout, metadata=_metadata(fields))
 
     def stream(self, *, timeout: float | None = None, **fields: Unpack[ChatFields]) -> ChatStream:
         """Answers a conversation piece by piece. `timeout` is in seconds, for the whole answer."""
-        events = self.chat.stream_chat(_request(fields), timeout=timeout)
+        events = self.chat.stream_chat(_request(fields), timeout=timeout, metadata=_metadata(fields))
         # The stub is an async generator function, and is annotated as what it returns is used for.
         return ChatStream(cast("AsyncGenerator[v1.ChatEvent, None]", events))
 
@@ -116,6 +116,12 @@ def _request(fields: ChatFields) -> v1.ChatRequest:
         end_user=fields.get("end_user", ""),
         session_id=fields.get("session_id", ""),
     )
+
+
+def _metadata(fields: ChatFields) -> Mapping[str, str]:
+    """The request's id, which as metadata is known even of a request that is refused before it is read."""
+    request_id = fields.get("request_id", "")
+    return {"x-request-id": request_id} if request_id else {}
 
 
 def _credentials(address: str, tls: bool | grpc.ChannelCredentials | None) -> grpc.ChannelCredentials | None:  # noqa: FBT001, the parameter of that name
