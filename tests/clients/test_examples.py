@@ -71,7 +71,8 @@ def streamed_text(events: list[dict[str, Any]]) -> str:
     """The text of the events of a stream, which must be whole."""
     assert "started" in events[0]
     assert "finished" in events[-1]
-    return "".join(event["partDelta"]["text"] for event in events[1:-1])
+    # grpcurl names fields as the protos do, since descriptors by reflection carry no JSON names.
+    return "".join((event.get("partDelta") or event["part_delta"])["text"] for event in events[1:-1])
 
 
 def test_openai_python(gateway: Gateway) -> None:

@@ -106,7 +106,8 @@ def build_server(
     if reflect:
         shown = [service.descriptor.full_name for service in services]
         health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-        reflection.enable_server_reflection((*shown, health_name, reflection.SERVICE_NAME), registrar)  # pyright: ignore[reportArgumentType]
+        # The server itself: for anything else reflection would take its servicer that blocks.
+        reflection.enable_server_reflection((*shown, health_name, reflection.SERVICE_NAME), server)
     return server
 
 
