@@ -24,10 +24,12 @@ class DesiredError(Exception):
     """The wanted resources cannot be had. The message lists every problem, one a line."""
 
 
-async def apply(wanted: Wanted, collections: Mapping[str, Collection[Any]]) -> list[str]:
+async def apply(wanted: Wanted, collections: Mapping[str, Collection[Any]], *, keep_going: bool = False) -> list[str]:
     """Makes the wanted resources exist as written and returns the names of those that changed.
 
-    What is written wrongly is refused before anything changes. `Any`: collections of all kinds.
+    What is written wrongly is refused before anything changes; what breaks a rule, when its turn comes. With
+    `keep_going`, resources after a problem are tried too, so that the error has all that is wrong: for a store that is
+    thrown away. `Any`: collections of all kinds.
     """
     problems = [f"resources.{name}: must be one of {', '.join(ORDER)}" for name in wanted if name not in ORDER]
     parsed: list[tuple[str, str, Message]] = []
@@ -37,16 +39,18 @@ async def apply(wanted: Wanted, collections: Mapping[str, Collection[Any]]) -> l
             try:
                 parsed.append((where, name, _parse(collections[name], item)))
             except (json_format.ParseError, GatewayError) as error:
-                problems.append(f"{where}: {error}")
-    if problems:
-        raise DesiredError("\n".join(problems))
+                problems.append(f"{where}: {_first_line(error)}")
     changed: list[str] = []
     for where, name, resource in parsed:
+        if problems and not keep_going:
+            break
         try:
             if await _ensure(collections[name], resource):
                 changed.append(resource_view(resource).name)
         except GatewayError as error:
-            raise DesiredError(f"{where}: {error}") from error
+            problems.append(f"{where}: {error}")
+    if problems:
+        raise DesiredError("\n".join(problems))
     return changed
 
 
@@ -72,6 +76,11 @@ def _parse(collection: Collection[Any], item: Mapping[str, Any]) -> Message:
     if not resource_view(resource).name:
         raise invalid_field("name", "is required, such as 'providers/openai'.")
     return resource
+
+
+def _first_line(error: Exception) -> str:
+    """The first line of a message: the parser's others list every field there is."""
+    return str(error).partition("\n")[0]
 
 
 async def _ensure(collection: Collection[Any], resource: Message) -> bool:

@@ -35,8 +35,8 @@ class Address:
 
     @property
     def text(self) -> str:
-        """The URL for people, without password and options."""
-        return self.url.set(query={}).render_as_string(hide_password=True)
+        """The URL for people, without password, options and driver."""
+        return self.url.set(drivername=self.url.get_backend_name(), query={}).render_as_string(hide_password=True)
 
     @property
     def is_sqlite(self) -> bool:

@@ -18,7 +18,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "grpc": ("api/", "bootstrap.py", "serve.py", "command/gateway.py"),
     "grpc_health": ("api/",),
     "grpc_reflection": ("api/",),
-    "grpc_status": ("api/", "command/gateway.py"),
+    "grpc_status": ("api/",),
     "*_pb2_grpc": ("api/", "bootstrap.py", "command/gateway.py"),
     # HTTP to providers.
     "aiohttp": ("providers/",),
