@@ -64,7 +64,7 @@ def test_what_follows_no_pattern_matches_none(name: str) -> None:
 
 
 def test_a_name_of_another_kind_is_refused() -> None:
-    with pytest.raises(InvalidArgument, match="use 'providers/{provider}'"):
+    with pytest.raises(InvalidArgument, match=r"use 'providers/\{provider\}'"):
         names.parse_name("Provider", "models/a")
     with pytest.raises(InvalidArgument, match="is required"):
         names.parse_name("Provider", "")
@@ -80,7 +80,7 @@ def test_messages_are_short_and_escaped() -> None:
 def test_ids_that_make_no_name_are_a_bug() -> None:
     with pytest.raises(ValueError, match="do not fit"):
         names.format_name("Provider", "A")
-    with pytest.raises(ValueError, match="shorter|longer|argument"):
+    with pytest.raises(ValueError, match="shorter"):
         names.format_name("ApiKey", "a")
 
 
