@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -14,8 +16,7 @@ CONFIG_VARIABLE = "LLMGATEWAY_CONFIG"
 PREFIX = "LLMGATEWAY_"
 _FOR_CLIENTS = (PREFIX + "API_KEY",)
 
-_LOOPBACK = ("127.", "localhost:", "[::1]:", "unix:")
-_MIN_ADMIN_KEY = 32
+_ADMIN_KEY = re.compile(r"lgw_[!-~]{28,508}")
 
 MEBIBYTE = 1024 * 1024
 
@@ -42,6 +43,12 @@ class Limits(_Section):
 
     streams_per_connection: int = Field(1024, ge=1, le=100_000)
     """Most calls at a time on one connection."""
+
+    @model_validator(mode="after")
+    def _check_sizes(self) -> Limits:
+        if self.message_bytes < self.rest_body_bytes:
+            raise ValueError("message_bytes must not be less than rest_body_bytes, which it has to carry")
+        return self
 
 
 class Timeouts(_Section):
@@ -158,10 +165,8 @@ class Settings(BaseSettings):
     @field_validator("admin_key")
     @classmethod
     def _check_admin_key(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            key = value.get_secret_value()
-            if len(key) < _MIN_ADMIN_KEY or not key.startswith("lgw_") or not key.isascii() or not key.isprintable():
-                raise ValueError(f"must be {_MIN_ADMIN_KEY} or more visible ASCII characters that begin with 'lgw_'")
+        if value is not None and _ADMIN_KEY.fullmatch(value.get_secret_value()) is None:
+            raise ValueError("must be 32 to 512 visible ASCII characters that begin with 'lgw_'")
         return value
 
     @model_validator(mode="after")
@@ -199,8 +204,12 @@ class Settings(BaseSettings):
 
 
 def is_loopback(address: str) -> bool:
-    """Whether only this machine can reach an address."""
-    return address.startswith(_LOOPBACK)
+    """Whether only this machine can reach an address. A name other than `localhost` may stand for anything."""
+    host = address.rpartition(":")[0].removeprefix("[").removesuffix("]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def load(file: str = "", **overrides: Any) -> Settings:
@@ -258,19 +267,19 @@ def find_credential(reference: str) -> str:
     """The secret that `env:NAME` or `file:PATH` stands for; raises `LookupError` with what is missing."""
     scheme, _, value = reference.partition(":")
     if scheme == "env":
-        secret = os.environ.get(value, "")
+        secret = os.environ.get(value, "").strip()
         if not secret:
             raise LookupError(f"the environment variable {value!r} is not set")
         return secret
     if scheme == "file":
         try:
             secret = Path(value).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise LookupError(f"the credential file {value!r} cannot be read") from error
+        except (OSError, ValueError) as error:
+            raise LookupError(f"the credential file {value!r} cannot be read as text") from error
         if not secret:
             raise LookupError(f"the credential file {value!r} is empty")
         return secret
-    raise LookupError(f"the credential {reference.split(':', maxsplit=1)[0]!r} is neither env:NAME nor file:PATH")
+    raise LookupError("the credential is neither env:NAME nor file:PATH")  # It may be the secret itself, so not quoted.
 
 
 def provider_variables() -> dict[str, str]:

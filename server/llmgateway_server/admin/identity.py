@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from llmgateway.v1.admin_resources_pb2 import ApiKey
 from llmgateway.v1.errors_pb2 import ErrorReason
 from llmgateway_server.admin.keys import parse_key, same_hash
@@ -41,7 +43,7 @@ class Authenticator:
         value = credentials[0]
         if len(value) > MAX_CREDENTIAL or not value[: len(_SCHEME)].lower() == _SCHEME:
             raise _invalid("the authorization is not of the form 'Bearer lgw_...'.")
-        parts = parse_key(value[len(_SCHEME) :].strip())
+        parts = parse_key(value[len(_SCHEME) :].strip(" "))
         if parts is None:
             raise _invalid("the text sent is no API key of this gateway; those begin with 'lgw_'.")
         if parts.mistyped:
@@ -65,15 +67,19 @@ class Authenticator:
     def _check(self, key: ApiKey, digest: bytes) -> None:
         now = self._clock.now().timestamp()
         current = same_hash(digest, key.secret_hash)
-        previous = same_hash(digest, key.previous_secret_hash) and now < key.previous_expire_time.seconds
+        previous = same_hash(digest, key.previous_secret_hash) and now < _seconds(key.previous_expire_time)
         if not (current or previous):
             raise _invalid("the API key was rotated; use the new one.")
         if key.disabled:
             raise _invalid("the API key is disabled.")
-        if key.HasField("expire_time") and now >= key.expire_time.seconds + key.expire_time.nanos / 1e9:
+        if key.HasField("expire_time") and now >= _seconds(key.expire_time):
             raise Unauthenticated(
                 ErrorReason.ERROR_REASON_API_KEY_EXPIRED, "the API key has expired; create another one."
             )
+
+
+def _seconds(moment: Timestamp) -> float:
+    return moment.seconds + moment.nanos / 1e9
 
 
 def _invalid(message: str) -> Unauthenticated:

@@ -14,12 +14,15 @@ from typing import Any, TextIO
 import orjson
 
 _SECRET = re.compile(
-    r"\b(lgw_[A-Za-z0-9_-]{8,}|sk-[A-Za-z0-9_-]{8,}|AKIA[0-9A-Z]{16}|AIza[0-9A-Za-z_-]{20,}|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*)"
-    r"|((?i:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}"
-    r"|(://[^/\s:@]+:)[^@\s]+@"
+    r"lgw_\S{8,}"  # An operator's own key may hold any visible character.
+    r"|\b(?:sk-[\w-]{8,}|(?:gsk_|xai-|hf_)\w{8,}|AKIA[0-9A-Z]{16}|AIza[\w-]{20,}|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*)"
+    r"|(?P<scheme>\b(?i:bearer|basic)\s+)\S{10,}"
+    r"|(?P<user>://[^/\s:@]*:)\S*@"
+    r"|(?P<query>[?&](?i:key|api[_-]?key|token|access_token)=)[^&\s]+"
 )
 _STANDARD = frozenset(vars(logging.makeLogRecord({})).keys() | {"message", "asctime", "taskName"})
 _MAX_TEXT = 8_000
+_INT_BITS = 64
 _TALKATIVE = ("alembic", "asyncio", "aiosqlite", "grpc")
 """Libraries whose news is not the operator's."""
 
@@ -28,8 +31,8 @@ def redact(text: str) -> str:
     """The text without what looks like a secret. The second line of defence: no secret should get here."""
 
     def strike(match: re.Match[str]) -> str:
-        before = match[2] or match[3] or ""
-        return f"{before}***" + ("@" if match[3] else "")
+        before = match["scheme"] or match["user"] or match["query"] or ""
+        return f"{before}***" + ("@" if match["user"] else "")
 
     return _SECRET.sub(strike, text)
 
@@ -40,9 +43,19 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _plain(value: object) -> object:
-    if value is None or isinstance(value, bool | int | float):
+    """A value as JSON has it; texts without secrets, and without the halves of characters that UTF-8 cannot carry."""
+    if value is None or isinstance(value, bool | float) or (isinstance(value, int) and value.bit_length() < _INT_BITS):
         return value
-    return redact(str(value))[:_MAX_TEXT]
+    return _text(str(value))[:_MAX_TEXT]
+
+
+def _text(value: str) -> str:
+    return redact(value).encode("utf-8", "backslashreplace").decode()
+
+
+def _one_line(text: str) -> str:
+    """The text with everything escaped that could move the cursor or start another line."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
 class JsonFormatter(logging.Formatter):
@@ -53,26 +66,25 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "event": redact(record.getMessage())[:_MAX_TEXT],
+            "event": _text(record.getMessage())[:_MAX_TEXT],
         }
-        event.update((name, _plain(value)) for name, value in _fields(record).items())
+        event.update((name, _plain(value)) for name, value in _fields(record).items() if name not in event)
         if record.exc_info:
-            event["exception"] = redact(self.formatException(record.exc_info))[-_MAX_TEXT:]
+            event["exception"] = _text(self.formatException(record.exc_info))[-_MAX_TEXT:]
         return orjson.dumps(event).decode()
 
 
 class TextFormatter(logging.Formatter):
-    """A line for people; control characters cannot start another one."""
+    """A line for people, with an exception indented below; control characters cannot start another line."""
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")  # noqa: DTZ006 - the reader's own time
-        event = redact(record.getMessage())[:_MAX_TEXT]
+        event = _text(record.getMessage())[:_MAX_TEXT]
         fields = " ".join(f"{name}={_plain(value)}" for name, value in _fields(record).items())
-        line = " ".join(part for part in (time, record.levelname.lower().ljust(7), event, fields) if part)
-        line = line.encode("unicode_escape").decode() if not line.isprintable() else line
+        lines = [_one_line(" ".join(part for part in (time, record.levelname.lower().ljust(7), event, fields) if part))]
         if record.exc_info:
-            line += "\n" + redact(self.formatException(record.exc_info))
-        return line
+            lines += ["  " + _one_line(line) for line in _text(self.formatException(record.exc_info)).splitlines()]
+        return "\n".join(lines)
 
 
 def configure(level: str, form: str, stream: TextIO | None = None) -> None:
