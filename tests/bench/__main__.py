@@ -40,7 +40,7 @@ def main() -> int:
                 return 0
             report = _measure_all(_chosen(options.only), folder, duration, warmup, notes)
     except BenchFailed as failure:
-        notes.print(f"bench: {failure}", style="red", markup=False, highlight=False)
+        notes.print(f"bench: {failure}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
     if options.json:
         print(json.dumps(as_json(report), indent=2))

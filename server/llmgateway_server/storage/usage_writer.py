@@ -58,8 +58,11 @@ class UsageWriter:
         if self._lost:
             _log.error("usage records were lost while the database was away", extra={"records": self._lost})
             self._lost = 0
-        while self._waiting:
-            batch = [self._waiting[index] for index in range(min(BATCH, len(self._waiting)))]
+        # What comes during a write waits for the next interval: writing it at once would make many small writes, and
+        # a write costs a millisecond however little it holds.
+        left = len(self._waiting)
+        while left:
+            batch = [self._waiting[index] for index in range(min(BATCH, left))]
             try:
                 await self._records.append(batch)
             except GatewayError as error:
@@ -67,3 +70,4 @@ class UsageWriter:
                 return
             for _ in batch:
                 self._waiting.popleft()
+            left -= len(batch)
