@@ -158,7 +158,7 @@ class Settings(BaseSettings):
     @classmethod
     def _check_address(cls, value: str) -> str:
         host, colon, port = value.rpartition(":")
-        if not colon or not host or not port.isdigit() or not 0 <= int(port) <= 65_535:
+        if not colon or not host or not port.isdigit() or not 0 <= int(port) <= _MAX_PORT:
             raise ValueError("must be HOST:PORT, such as '127.0.0.1:8080'")
         return value
 
