@@ -121,8 +121,8 @@ def configuration_page() -> str:
     lines = [
         "# Configuration",
         "",
-        "Settings belong to the process. They come from the YAML file that `LLMGATEWAY_CONFIG` names, and the environment",
-        "wins over the file. `llm-gateway config check` says everything that is wrong with them; `llm-gateway config show`",
+        "Settings belong to the process. They come from the YAML file that `LLMGATEWAY_CONFIG` names; the environment",
+        "wins over the file. `llm-gateway config check` says everything that is wrong; `llm-gateway config show`",
         "prints what is in force, without secrets. Resources (providers, models, routes, tenants) belong to the service:",
         "they are changed through the API, and the file's `resources:` part creates them and keeps them as written.",
         "",
@@ -156,8 +156,8 @@ def api_page(files: list[FileDescriptorProto]) -> str:
         "# API",
         "",
         "The protos under `proto/` are the reference: every message and field is explained there. This page lists the",
-        "methods. Each is called by gRPC under its full name, and by REST as written here; a key that lacks the scope is",
-        "refused with `SCOPE_REQUIRED`. What concerns the whole service needs the scope `platform` besides.",
+        "methods. Each is called by gRPC under its full name, and by REST as written here; a key that lacks the scope",
+        "is refused with `SCOPE_REQUIRED`. What concerns the whole service needs the scope `platform` besides.",
     ]
     for file in files:
         texts = comments(file)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import grpc.aio
@@ -38,7 +39,7 @@ from llmgateway_server.admin.kinds import kinds
 from llmgateway_server.admin.listing import RecordList
 from llmgateway_server.api.chat import ChatService
 from llmgateway_server.api.guard import Guard
-from llmgateway_server.api.health import Component, Health, HealthService
+from llmgateway_server.api.health import Component, Health, HealthService, Probe
 from llmgateway_server.api.openai.service import OpenAIService
 from llmgateway_server.api.resources import (
     AdminService,
@@ -67,7 +68,6 @@ from llmgateway_server.system import SystemClock, SystemIds
 
 _log = logging.getLogger(__name__)
 
-_PUBLIC_SERVICES = ("ChatService", "ModelService", "RoutingService", "EvaluationService", "HealthService")
 _PROBE_SECONDS = 0.05
 """How long a part may take to say how it is doing."""
 
@@ -245,8 +245,7 @@ def build_servers(core: Core) -> Servers:
     return Servers(guard, health, together, None)
 
 
-def _service(module: Any, name: str, servicer: object, add: Any) -> Service:
-    """`Any`: a generated module and its generated function."""
+def _service(module: ModuleType, name: str, servicer: object, add: Callable[..., None]) -> Service:
     return Service(module.DESCRIPTOR.services_by_name[name], servicer, add)
 
 
@@ -278,7 +277,7 @@ def _server_options(settings: Settings) -> ServerOptions:
     )
 
 
-def _storage_probe(store: Store) -> Any:
+def _storage_probe(store: Store) -> Probe:
     async def probe() -> Component:
         component = Component(component="storage", state=HealthSummary.STATE_OK)
         try:

@@ -1,4 +1,4 @@
-"""What a gateway serves before anybody tells it what to: the fake provider, and the providers whose keys are at hand."""
+"""What a gateway serves before anybody tells it what to: the fake provider, and providers whose keys are at hand."""
 
 from __future__ import annotations
 

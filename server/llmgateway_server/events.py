@@ -1,7 +1,7 @@
 """Events and whole answers: fold the ones to the other and back.
 
-The grammar is `Started PartDelta* (Finished | Failed)`. Every answer is a stream of events until the edge; a whole answer
-is a fold over it.
+The grammar is `Started PartDelta* (Finished | Failed)`. Every answer is a stream of events until the edge; a whole
+answer is a fold over it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from llmgateway.v1.chat_service_pb2 import ChatEvent, ChatResponse, Finished, PartDelta, Started
 from llmgateway.v1.content_pb2 import Logprobs, Media, Message, Part, Role, Usage
 from llmgateway.v1.errors_pb2 import ErrorReason
-
 from llmgateway_server.errors import Unavailable
 
 
@@ -24,9 +23,24 @@ class Fold:
     """Adds up events to a whole answer. Feed it every event in order, then read `response`."""
 
     def __init__(self) -> None:
-        self.response = ChatResponse()
         self.done = False
+        self._response = ChatResponse()
         self._started = False
+        # Texts that grow, by the index of their part. Joining them at each delta would cost the square of their length.
+        self._growing: dict[int, list[str]] = {}
+
+    @property
+    def response(self) -> ChatResponse:
+        """The answer as far as it has come."""
+        for index, pieces in self._growing.items():
+            part = self._response.message.parts[index]
+            kind = part.WhichOneof("content")
+            if kind == "tool_call":
+                part.tool_call.arguments += "".join(pieces)
+            elif kind is not None:
+                setattr(part, kind, getattr(part, kind) + "".join(pieces))
+        self._growing.clear()
+        return self._response
 
     def add(self, event: ChatEvent) -> None:
         """Takes the next event; raises `STREAM_BROKEN` if it cannot come here."""
@@ -48,7 +62,7 @@ class Fold:
         if self._started:
             raise broken("the answer began twice.")
         self._started = True
-        response = self.response
+        response = self._response
         response.message.role = Role.ROLE_ASSISTANT
         response.response_id = started.response_id
         response.deployment = started.deployment
@@ -62,21 +76,22 @@ class Fold:
             response.create_time.CopyFrom(started.create_time)
 
     def _add_delta(self, delta: PartDelta) -> None:
-        parts = self.response.message.parts
+        parts = self._response.message.parts
         index = delta.part_index
         if index == len(parts):
             parts.add()
         elif not 0 <= index < len(parts):
             raise broken(f"part {index} came before part {len(parts)}.")
-        grow(parts[index], delta)
+        if text := _grow(parts[index], delta):
+            self._growing.setdefault(index, []).append(text)
         if delta.HasField("logprobs"):
-            add_logprobs(self.response, delta.logprobs)
+            add_logprobs(self._response, delta.logprobs)
 
     def _finish(self, finished: Finished) -> None:
         if not self._started:
             raise broken("the answer ended before it began.")
         self.done = True
-        response = self.response
+        response = self._response
         response.finish_reason = finished.finish_reason
         response.raw_finish_reason = finished.raw_finish_reason
         response.service_tier = finished.service_tier
@@ -88,33 +103,35 @@ class Fold:
             response.cost_nanos = finished.cost_nanos
 
 
-def grow(part: Part, delta: PartDelta) -> None:
-    """Adds a delta to the part it belongs to; raises `STREAM_BROKEN` if the kinds differ."""
+def _grow(part: Part, delta: PartDelta) -> str:
+    """Adds a delta to the part it belongs to, all but the text, which it returns.
+
+    Raises `STREAM_BROKEN` if the kinds differ.
+    """
     kind = delta.WhichOneof("delta")
     have = part.WhichOneof("content")
-    if kind is not None:
-        if have is not None and have != kind:
-            raise broken(f"a delta of {kind!r} came for a part of {have!r}.")
-        if kind == "text":
-            part.text += delta.text
-        elif kind == "reasoning":
-            part.reasoning += delta.reasoning
-        elif kind == "refusal":
-            part.refusal += delta.refusal
-        elif kind == "tool_call":
-            call, more = part.tool_call, delta.tool_call
-            part.tool_call.SetInParent()
-            call.id = call.id or more.id
-            call.name = call.name or more.name
-            call.custom = call.custom or more.custom
-            call.arguments += more.arguments
-        elif kind == "audio":
-            _grow_media(part.audio, delta.audio)
-        else:
-            part.image.MergeFrom(delta.image)
+    if kind is not None and have is not None and have != kind:
+        raise broken(f"a delta of {kind!r} came for a part of {have!r}.")
     if delta.HasField("provider_state"):
         part.provider_state.CopyFrom(delta.provider_state)
-    part.citations.extend(delta.citations)
+    if delta.citations:
+        part.citations.extend(delta.citations)
+    if kind in ("text", "reasoning", "refusal"):
+        if have is None:
+            setattr(part, kind, "")
+        return getattr(delta, kind)
+    if kind == "tool_call":
+        call, more = part.tool_call, delta.tool_call
+        call.SetInParent()
+        call.id = call.id or more.id
+        call.name = call.name or more.name
+        call.custom = call.custom or more.custom
+        return more.arguments
+    if kind == "audio":
+        _grow_media(part.audio, delta.audio)
+    elif kind is not None:
+        part.image.MergeFrom(delta.image)
+    return ""
 
 
 def _grow_media(media: Media, more: Media) -> None:

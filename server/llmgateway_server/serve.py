@@ -30,8 +30,8 @@ class StartError(Exception):
 def run(settings: Settings) -> int:
     """Serves until a signal; returns the exit code.
 
-    Raises `StartError`, `EdgeError`, `DatabaseRefused`, `DesiredError` or `GatewayError` when it cannot start, each with
-    a message for the person who started it.
+    Raises `StartError`, `EdgeError`, `DatabaseRefused`, `DesiredError` or `GatewayError` when it cannot start, each
+    with a message for the person who started it.
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(settings))
@@ -116,7 +116,8 @@ def _bind(server: grpc.aio.Server, address: str) -> None:
         server.add_insecure_port(address)
     except RuntimeError as error:
         raise StartError(
-            f"cannot listen on {address!r}; is another gateway running there? Set LLMGATEWAY_GRPC_ADDRESS to another one."
+            f"cannot listen on {address!r}; is another gateway running there? "
+            "Set LLMGATEWAY_GRPC_ADDRESS to another address."
         ) from error
 
 

@@ -1,8 +1,8 @@
 """The outermost interceptor: nobody gets past it unknown, and nothing gets past it unexplained.
 
 It parses the request itself, so that bad bytes are the caller's error; it turns every exception into a status that says
-nothing of its cause; it notices a cancellation that nobody asked for, which would leave the caller waiting; and it closes
-the generators of streams. What it does before a method runs is the list `ADMISSION`.
+nothing of its cause; it notices a cancellation that nobody asked for, which would leave the caller waiting; and it
+closes the generators of streams. What it does before a method runs is the list `ADMISSION`.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from llmgateway_server.principal import PLATFORM
 _log = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+_MAX_DIGITS = 10
 _TENANT = re.compile(r"tenants/([^/]+)(?:/.*)?")
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -106,7 +107,7 @@ class Guard(grpc.aio.ServerInterceptor):
                     response = await behaviour(request, context)
                 context.set_trailing_metadata((("x-request-id", rpc.request_id),))
                 return response
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - the outermost layer, which explains whatever comes
                 await self._fail(error, rpc, context)
             finally:
                 self.in_flight -= 1
@@ -129,7 +130,7 @@ class Guard(grpc.aio.ServerInterceptor):
                         yield response
             except GeneratorExit:
                 raise
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - the outermost layer, which explains whatever comes
                 await self._fail(error, rpc, context)
             finally:
                 self.in_flight -= 1
@@ -145,7 +146,7 @@ class Guard(grpc.aio.ServerInterceptor):
             try:
                 self._admit(rpc)
                 await behaviour(_parse(parse, data), context)
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - the outermost layer, which explains whatever comes
                 await self._fail(error, rpc, context)
 
         return grpc.unary_stream_rpc_method_handler(stream, None, inner.response_serializer)
@@ -163,7 +164,7 @@ class Guard(grpc.aio.ServerInterceptor):
                         yield response
             except GeneratorExit:
                 raise
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - the outermost layer, which explains whatever comes
                 await self._fail(error, rpc, context)
 
         return grpc.stream_stream_rpc_method_handler(stream, inner.request_deserializer, inner.response_serializer)
@@ -214,7 +215,7 @@ class Guard(grpc.aio.ServerInterceptor):
         remaining = self._default_timeout if rpc.time_remaining is None else rpc.time_remaining
         header = rpc.metadata.get("x-request-timeout-ms")
         if header is not None:
-            if not header.isascii() or not header.isdigit() or not 0 < len(header) <= 10 or int(header) == 0:
+            if not header.isascii() or not header.isdigit() or not 0 < len(header) <= _MAX_DIGITS or int(header) == 0:
                 raise invalid_field("x-request-timeout-ms", f"must be a whole number of milliseconds; got {header!r}.")
             remaining = min(remaining, int(header) / 1000)
         rpc.deadline = rpc.started + min(remaining, self._max_timeout)
