@@ -17,6 +17,7 @@ MAX_RATIO = 256
 FREE_BYTES = 4 * 1024 * 1024
 """Up to this size no ratio is asked for: short texts of one letter compress very well."""
 
+_GZIP = zlib.MAX_WBITS | 16
 _PIECE_BYTES = 256 * 1024
 
 
@@ -36,38 +37,44 @@ class Identity:
 
 
 class Inflater:
-    """Undoes gzip and deflate."""
+    """Undoes gzip and deflate. A gzip body may be several, one after the other; a deflate body may lack its header."""
 
-    def __init__(self, *, raw_allowed: bool) -> None:
-        # 32 added to the window size finds out by itself whether the header is zlib's or gzip's.
-        self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
-        self._raw_allowed = raw_allowed
+    def __init__(self, *, gzip: bool) -> None:
+        self._gzip = gzip
+        self._inflate = zlib.decompressobj(_GZIP if gzip else zlib.MAX_WBITS)
         self._taken = 0
         self._given = 0
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
         self._taken += len(piece)
-        rest = piece
-        while rest:
+        rest, expanded = piece, b""
+        # A full piece of output may have more behind it, although all of the input was taken.
+        while rest or len(expanded) == _PIECE_BYTES:
+            if rest and self._inflate.eof:
+                self._begin_another()
             expanded = self._expand(rest)
-            rest = self._inflate.unconsumed_tail
+            rest = self._inflate.unconsumed_tail or self._inflate.unused_data
             self._given += len(expanded)
             if self._given > max(FREE_BYTES, self._taken * MAX_RATIO):
                 raise protocol_error(f"the provider sent a body that expands more than {MAX_RATIO} times.")
             if expanded:
                 yield expanded
-            if self._inflate.unused_data:
-                raise protocol_error("the provider sent more after the end of its compressed body.")
+
+    def _begin_another(self) -> None:
+        if not self._gzip:
+            raise protocol_error("the provider sent more after the end of its compressed body.")
+        self._inflate = zlib.decompressobj(_GZIP)
 
     def _expand(self, rest: bytes) -> bytes:
         try:
             return self._inflate.decompress(rest, _PIECE_BYTES)
         except zlib.error as error:
-            if self._raw_allowed and self._given == 0:
-                # Some servers mean a bare deflate stream, without zlib's header.
-                self._raw_allowed = False
-                self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-                return self._expand(rest)
+            if self._gzip or self._given:
+                raise protocol_error("the provider's compressed body is broken.") from error
+        try:
+            self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+            return self._inflate.decompress(rest, _PIECE_BYTES)
+        except zlib.error as error:
             raise protocol_error("the provider's compressed body is broken.") from error
 
 
@@ -77,5 +84,5 @@ def expander(encoding: str) -> Expander:
     if name in ("", "identity"):
         return Identity()
     if name in ("gzip", "x-gzip", "deflate"):
-        return Inflater(raw_allowed=name == "deflate")
+        return Inflater(gzip=name != "deflate")
     raise protocol_error(f"the provider compressed its answer as {name[:40]!r}, which was not asked for.")
