@@ -19,6 +19,7 @@ _FOR_CLIENTS = (PREFIX + "API_KEY",)
 _ADMIN_KEY = re.compile(r"lgw_[!-~]{28,508}")
 
 MEBIBYTE = 1024 * 1024
+_MAX_PORT = 65_535
 
 
 class SettingsError(Exception):
@@ -212,7 +213,7 @@ def is_loopback(address: str) -> bool:
         return host == "localhost"
 
 
-def load(file: str = "", **overrides: Any) -> Settings:
+def load(file: str = "", **overrides: Any) -> Settings:  # noqa: ANN401 - fields of any type
     """Reads the settings; raises `SettingsError` with every problem. `Any`: values of any field.
 
     `file` takes the place of the one that the environment names, from here on and for child processes too.

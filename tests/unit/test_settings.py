@@ -168,8 +168,9 @@ def test_admins_addresses_do_not_matter_where_they_are_not_used() -> None:
         "lgw_" + "k" * 27 + " ",
         "lgw_" + "é" * 40,
         " " + ADMIN_KEY,
-    ]
-    + ["lgw_" + "k" * 509, ADMIN_KEY + "\n"],
+        "lgw_" + "k" * 509,
+        ADMIN_KEY + "\n",
+    ],
 )
 def test_a_weak_admin_key_is_refused_and_not_shown(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLMGATEWAY_ADMIN_KEY", key)
@@ -340,7 +341,7 @@ def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     empty.write_text("\n")
     binary.write_bytes(b"\xff\xfe\x00")
     for reference in ("env:ABSENT", "env:EMPTY", f"file:{empty}", f"file:{binary}", f"file:{tmp_path}", "file:a\x00b"):
-        with pytest.raises(LookupError, match="the (environment variable|credential file)"):
+        with pytest.raises(LookupError, match=r"the (environment variable|credential file)"):
             find_credential(reference)
 
 
