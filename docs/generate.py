@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from google.api import annotations_pb2
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
@@ -74,10 +74,10 @@ def errors_page(files: list[FileDescriptorProto]) -> str:
     lines = [
         "# Errors",
         "",
-        "Every error has a reason. Over gRPC it is in `google.rpc.ErrorInfo` (domain `llmgateway.dev`), beside a",
-        "`RequestInfo` with the request's id; over `/api/v1` the same details are in the JSON body; over `/v1` the body",
-        "is OpenAI's, with the `type` and `code` below. `retry-after` and `RetryInfo` say when to come back, where that",
-        "is known. A stream that breaks off ends with a `failed` event (`/v1`: an `error` line), whatever its status.",
+        "Every error has a reason. Over gRPC it is in `google.rpc.ErrorInfo` (domain `llmgateway.dev`), beside",
+        "a `RequestInfo` with the request's id; over `/api/v1` the same details are in the body; over `/v1` the body",
+        "is OpenAI's, with the `type` and `code` below. `retry-after` and `RetryInfo` say when to come back, where",
+        "that is known. A stream that breaks off ends with a `failed` event (`/v1`: an `error` line), whatever its status.",
         "",
         "| Reason | gRPC | HTTP | OpenAI `type` / `code` | Again? | Meaning |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -123,8 +123,8 @@ def configuration_page() -> str:
         "",
         "Settings belong to the process. They come from the YAML file that `LLMGATEWAY_CONFIG` names; the environment",
         "wins over the file. `llm-gateway config check` says everything that is wrong; `llm-gateway config show`",
-        "prints what is in force, without secrets. Resources (providers, models, routes, tenants) belong to the service:",
-        "they are changed through the API, and the file's `resources:` part creates them and keeps them as written.",
+        "prints what is in force, without secrets. Resources (providers, models, routes) belong to the service: they",
+        "are changed through the API, and the file's `resources:` part creates them and keeps them as written.",
         "",
         "| Setting | Variable | Default | Meaning |",
         "| --- | --- | --- | --- |",
@@ -165,7 +165,7 @@ def api_page(files: list[FileDescriptorProto]) -> str:
             lines += ["", f"## {file.package}.{service.name}", "", texts[(_SERVICE, service_index)], ""]
             lines += ["| Method | HTTP | Scope | What it does |", "| --- | --- | --- | --- |"]
             for index, method in enumerate(service.method):
-                extensions = method.options.Extensions
+                extensions = cast("Any", method.options.Extensions)  # The stubs know no extensions of options.
                 scope = f"`{extensions[authorization_pb2.required_scope]}`"
                 if extensions[authorization_pb2.platform]:
                     scope += ", `platform`"

@@ -112,7 +112,7 @@ class Guard(grpc.aio.ServerInterceptor):
             finally:
                 self.in_flight -= 1
 
-        return grpc.unary_unary_rpc_method_handler(unary, None, inner.response_serializer)
+        return cast("Any", grpc).unary_unary_rpc_method_handler(unary, None, inner.response_serializer)
 
     def _wrap_unary_stream(self, method: str, rule: Rule, inner: Any) -> Any:
         parse, behaviour = inner.request_deserializer, inner.unary_stream
@@ -135,7 +135,7 @@ class Guard(grpc.aio.ServerInterceptor):
             finally:
                 self.in_flight -= 1
 
-        return grpc.unary_stream_rpc_method_handler(stream, None, inner.response_serializer)
+        return cast("Any", grpc).unary_stream_rpc_method_handler(stream, None, inner.response_serializer)
 
     def _wrap_unary_writer(self, method: str, rule: Rule, inner: Any) -> Any:
         """For methods that write to the context rather than yield, such as `Watch` of the health service."""
@@ -149,7 +149,7 @@ class Guard(grpc.aio.ServerInterceptor):
             except BaseException as error:  # noqa: BLE001 - the outermost layer, which explains whatever comes
                 await self._fail(error, rpc, context)
 
-        return grpc.unary_stream_rpc_method_handler(stream, None, inner.response_serializer)
+        return cast("Any", grpc).unary_stream_rpc_method_handler(stream, None, inner.response_serializer)
 
     def _wrap_stream_stream(self, method: str, rule: Rule, inner: Any) -> Any:
         """For reflection, the only service here whose requests stream. gRPC parses them."""
