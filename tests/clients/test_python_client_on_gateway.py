@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from llmgateway_client import GatewayClient, errors, function_tool, text_of, tool_calls_of, tool_result, user, v1
 from tests.clients.reading import read_until_error
 from tests.support.gateway import Gateway
+from tests.support.simulators import SimulatorProcess
 
 pytestmark = pytest.mark.e2e
 
@@ -116,6 +118,24 @@ async def test_leaving_a_stream_lets_the_client_go_on(client: GatewayClient) -> 
         assert (
             text_of((await client.complete(model="fake/echo", messages=[user("still here")])).message) == "still here"
         )
+
+
+async def test_leaving_a_stream_stops_the_provider_at_once(
+    client: GatewayClient, openai_simulator: SimulatorProcess
+) -> None:
+    script = {"x_sim_script": {"text": "one two three", "break_at": 3, "how": "hang"}}
+    before = len(openai_simulator.journal())
+    async with client.stream(
+        model="simulated/chat", messages=[user("Hi")], provider_options={"openai": json.dumps(script)}
+    ) as stream:
+        async for event in stream:
+            if event.part_delta is not None:
+                break
+        left = time.time()
+    journal = await asyncio.to_thread(
+        openai_simulator.wait_for, lambda entries: entries[before]["closed_at"] is not None
+    )
+    assert journal[before]["closed_at"] - left < 0.1
 
 
 async def test_models_keys_and_health_are_at_hand(client: GatewayClient) -> None:

@@ -32,8 +32,17 @@ TOOLS = [
 FORMAT = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA, "strict": True}}
 USAGE = {"stream_options": {"include_usage": True}}
 
-FAKE_TEXT = {"text": TEXT}
-FAKE_CALLS = {"tool_calls": [{"name": name, "arguments": arguments} for name, arguments in CALLS]}
+# Scripts, which both providers understand. What one network read brings is passed on as one piece, hence the delay.
+SAY_TEXT = {"text": TEXT, "delay_ms": 10}
+CALL_TOOLS = {"tool_calls": [{"name": name, "arguments": arguments} for name, arguments in CALLS], "delay_ms": 10}
+
+REFUSE: dict[str, dict[str, Json]] = {
+    "fake": {"failure": {"reason": "CONTEXT_LENGTH_EXCEEDED"}},
+    "openai": {
+        "status": 400,
+        "error": {"message": "Too long.", "code": "context_length_exceeded", "param": "messages"},
+    },
+}
 
 PROVIDERS = ["fake", "openai"]
 
@@ -47,23 +56,25 @@ def scenes(provider: str, key: str) -> dict[str, Scene]:
         return Scene(kind, key, body)
 
     return {
-        "chat": chat("whole", FAKE_TEXT),
-        "stream": chat("stream", FAKE_TEXT, **USAGE),
-        "stream without usage": chat("stream", FAKE_TEXT),
-        "tools": chat("whole", FAKE_CALLS, tools=TOOLS, parallel_tool_calls=True),
-        "tools streamed": chat("stream", FAKE_CALLS, tools=TOOLS),
-        "tools accumulated": chat("accumulate", FAKE_CALLS, tools=TOOLS),
-        "schema": chat("whole", {"json": SHAPED}, response_format=FORMAT),
-        "schema accumulated": chat("accumulate", {"json": SHAPED}, response_format=FORMAT),
-        "three": chat("whole", FAKE_TEXT, n=3),
-        "three streamed": chat("stream", FAKE_TEXT, n=3, **USAGE),
-        "logprobs": chat("whole", FAKE_TEXT, logprobs=True, top_logprobs=2),
-        "logprobs accumulated": chat("accumulate", FAKE_TEXT, logprobs=True, top_logprobs=2),
+        "chat": chat("whole", SAY_TEXT),
+        "stream": chat("stream", SAY_TEXT, **USAGE),
+        "stream without usage": chat("stream", SAY_TEXT),
+        "tools": chat("whole", CALL_TOOLS, tools=TOOLS, parallel_tool_calls=True),
+        "tools streamed": chat("stream", CALL_TOOLS, tools=TOOLS),
+        "tools accumulated": chat("accumulate", CALL_TOOLS, tools=TOOLS),
+        "schema": chat("whole", {"text": json.dumps(SHAPED)}, response_format=FORMAT),
+        "schema accumulated": chat("accumulate", {"text": json.dumps(SHAPED)}, response_format=FORMAT),
+        "three": chat("whole", SAY_TEXT, n=3),
+        "three streamed": chat("stream", SAY_TEXT, n=3, **USAGE),
+        "logprobs": chat("whole", SAY_TEXT, logprobs=True, top_logprobs=2),
+        "logprobs accumulated": chat("accumulate", SAY_TEXT, logprobs=True, top_logprobs=2),
         "wrong key": Scene("whole", "lgw_" + "0" * 40, {"model": listed, "messages": QUESTION}),
         "wrong key streamed": Scene("stream", "lgw_" + "0" * 40, {"model": listed, "messages": QUESTION}),
         "no such model": Scene("whole", key, {"model": "nobody/nothing", "messages": QUESTION}),
-        "bad field": chat("whole", FAKE_TEXT, temperature=9),
-        "bad field streamed": chat("stream", FAKE_TEXT, top_p=-1),
+        "bad field": chat("whole", SAY_TEXT, temperature=9),
+        "bad field streamed": chat("stream", SAY_TEXT, top_p=-1),
+        "refused by the provider": chat("whole", REFUSE[provider]),
+        "refused by the provider streamed": chat("stream", REFUSE[provider]),
         "models": Scene("list", key, {}),
         "model": Scene("retrieve", key, {"model": listed}),
         "no model to retrieve": Scene("retrieve", key, {"model": "nobody/nothing"}),
@@ -72,7 +83,9 @@ def scenes(provider: str, key: str) -> dict[str, Scene]:
 
 def scripted(provider: str, script: Mapping[str, Json]) -> dict[str, Json]:
     """The fields that make a provider give a certain answer."""
-    return {"provider_options": {provider: script}}
+    if provider == "fake":
+        return {"provider_options": {"fake": script}}
+    return {"provider_options": {"openai": {"x_sim_script": script}}}
 
 
 @pytest.fixture(scope="module", params=PROVIDERS)
@@ -195,6 +208,13 @@ def test_errors(outcomes: Outcomes, scene: str, error: tuple[Any, ...]) -> None:
     outcome = outcomes[scene]
     assert (outcome["error"], outcome["status"], outcome["code"], outcome["param"]) == error
     assert outcome["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize("scene", ["refused by the provider", "refused by the provider streamed"])
+def test_what_the_provider_refuses(outcomes: Outcomes, scene: str) -> None:
+    outcome = outcomes[scene]
+    assert (outcome["error"], outcome["status"]) == ("BadRequestError", 400)
+    assert outcome["code"] == "context_length_exceeded"
 
 
 def test_models(outcomes: Outcomes) -> None:
