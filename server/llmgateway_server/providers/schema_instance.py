@@ -10,7 +10,7 @@ Schema = Mapping[str, Any]
 
 _MAX_DEPTH = 32
 _MAX_VALUES = 10_000
-_MAX_CHARACTERS = 10_000
+_MAX_CHARACTERS = 100_000
 _FORMATS: Mapping[str, str] = {
     "date-time": "2026-01-01T00:00:00Z",
     "date": "2026-01-01",
@@ -42,6 +42,7 @@ class _Finder:
     def __init__(self, root: object) -> None:
         self._root = root
         self._values = 0
+        self._padding = _MAX_CHARACTERS
 
     def find(self, value: object, depth: int) -> object:
         self._values += 1
@@ -71,10 +72,17 @@ class _Finder:
             missing = min(int(_count(schema, "minItems", 0)), _MAX_VALUES - self._values) - len(leading)
             return leading + [self.find(schema.get("items", {}), depth - 1) for _ in range(missing)]
         if kind == "string":
-            return _string(schema)
+            return self._string(schema)
         if kind in ("integer", "number"):
             return _number(schema, whole=kind == "integer")
         return False if kind == "boolean" else None
+
+    def _string(self, schema: Schema) -> str:
+        text = _FORMATS.get(str(schema.get("format")), _WORD)
+        text = text.ljust(min(int(_count(schema, "minLength", 0)), self._padding), "x")
+        text = text[: int(_count(schema, "maxLength", len(text)))]
+        self._padding = max(self._padding - len(text), 0)
+        return text
 
     def _resolved(self, schema: Schema) -> Schema:
         """The schema with its `$ref` followed and its `allOf` merged in."""
@@ -104,12 +112,6 @@ def _type_of(schema: Schema) -> str:
     if isinstance(kind, str):
         return kind
     return "array" if "items" in schema or "prefixItems" in schema else "object"
-
-
-def _string(schema: Schema) -> str:
-    text = _FORMATS.get(str(schema.get("format")), _WORD)
-    text = text.ljust(min(int(_count(schema, "minLength", 0)), _MAX_CHARACTERS), "x")
-    return text[: int(_count(schema, "maxLength", _MAX_CHARACTERS))]
 
 
 def _number(schema: Schema, *, whole: bool) -> float:

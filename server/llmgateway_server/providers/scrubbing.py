@@ -11,6 +11,9 @@ MAX_CHARACTERS = 500
 _PIECE = 12
 """A piece of a secret as long as this is a leak; shorter ones occur by chance."""
 
+_SHORTEST = 8
+"""Anything shorter is no secret, but a word that a server without keys was given for one."""
+
 _KEY_LIKE = re.compile(
     r"\b(?:sk|pk|rk|xai|gsk|hf|key|AIza|ya29|AKIA|ASIA|ghp|lgw)[-_.]?[A-Za-z0-9_\-*.]{12,}|(?i:bearer)\s+\S+"
 )
@@ -27,18 +30,12 @@ def scrub(text: str, secret: str) -> str:
     return text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"
 
 
-def _forms(secret: str) -> set[str]:
+def _forms(secret: str) -> list[str]:
     """The spellings in which a secret may come back."""
-    if not secret:
-        return set()
+    if len(secret) < _SHORTEST:
+        return []
     raw = secret.encode()
-    return {
-        secret,
-        quote(secret, safe=""),
-        raw.hex(),
-        b64encode(raw).decode().rstrip("="),
-        urlsafe_b64encode(raw).decode().rstrip("="),
-    }
+    return [secret, quote(secret, safe=""), raw.hex(), b64encode(raw).decode(), urlsafe_b64encode(raw).decode()]
 
 
 def _without_pieces(text: str, secret: str) -> str:
