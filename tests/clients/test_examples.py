@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.gateway import Gateway
-from tests.support.tools import PATH, install_node_modules, require, require_node
+from tests.support.tools import NODE, PATH, install_node_modules, require
 
 pytestmark = pytest.mark.e2e
 
@@ -83,9 +83,8 @@ def test_openai_python(gateway: Gateway) -> None:
 
 def test_openai_node(gateway: Gateway) -> None:
     folder = EXAMPLES / "openai_node"
-    node = require_node(20)
     install_node_modules(folder)
-    lines = run(gateway, node, "main.js", folder=folder).splitlines()
+    lines = run(gateway, NODE, "main.js", folder=folder).splitlines()
     assert lines[0] == "Hello from Node"
     assert re.fullmatch(r"Hello from Node \(\d+ tokens\)", lines[1])
 

