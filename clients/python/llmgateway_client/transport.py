@@ -27,9 +27,8 @@ Reply = TypeVar("Reply", bound=betterproto2.Message)
 _MEBIBYTE = 1024 * 1024
 
 OPTIONS: tuple[tuple[str, int], ...] = (
-    # As large as the gateway takes, in both directions.
-    ("grpc.max_send_message_length", 32 * _MEBIBYTE),
-    ("grpc.max_receive_message_length", 32 * _MEBIBYTE),
+    # The most that a gateway can be set to send. What it takes it says itself.
+    ("grpc.max_receive_message_length", 512 * _MEBIBYTE),
     # Error details travel as metadata. Between the default limits, 8 and 16 KiB, they would be refused at random.
     ("grpc.max_metadata_size", 16 * 1024),
     ("grpc.absolute_max_metadata_size", 32 * 1024),
