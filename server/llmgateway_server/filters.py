@@ -71,7 +71,7 @@ class Condition:
 
     @property
     def exact(self) -> str | None:
-        """The text that some value at the path must be, where the condition says just that. Databases may look it up."""
+        """The text that some value at the path must be, where the condition says just that. An index may serve it."""
         says_so = self.operator is (Operator.HAS if _in_list(self.steps) else Operator.EQUAL)
         return self.value if says_so and isinstance(self.value, str) else None
 

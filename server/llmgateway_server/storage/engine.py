@@ -26,7 +26,7 @@ STATEMENT_SECONDS: Final = 10
 """How long a PostgreSQL statement may take."""
 
 CONNECT_SECONDS: Final = 5
-"""How long a connection to PostgreSQL may take."""
+"""How long a connection may take: to be made, or to come free."""
 
 _READERS: Final = 4
 """Connections to a SQLite file that only read."""
@@ -70,8 +70,9 @@ def open_engines(address: Address) -> Engines:
     # One connection writes. WAL lets others read meanwhile, and FULL makes a commit outlast a power cut, which a ledger
     # and an audit log must.
     pragmas = ("journal_mode=WAL", "synchronous=FULL")
-    writer = _sqlite(address, begin="BEGIN IMMEDIATE", pragmas=pragmas, pool_size=1, max_overflow=0)
-    reader = _sqlite(address, begin="BEGIN", pragmas=("query_only=ON",), pool_size=_READERS, max_overflow=0)
+    pool = {"max_overflow": 0, "pool_timeout": CONNECT_SECONDS}
+    writer = _sqlite(address, begin="BEGIN IMMEDIATE", pragmas=pragmas, pool_size=1, **pool)
+    reader = _sqlite(address, begin="BEGIN", pragmas=("query_only=ON",), pool_size=_READERS, **pool)
     return Engines(writer, reader, one_connection=False)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -14,6 +14,7 @@ from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from llmgateway.v1.admin_resources_pb2 import AuditEvent
+from llmgateway_server.errors import Unavailable
 from llmgateway_server.ports.storage import CreateRequest
 from llmgateway_server.storage import indexes
 from llmgateway_server.storage.address import DatabaseRefused, parse_address
@@ -128,11 +129,13 @@ class SqlStore:
             probe.exception()  # looked at, so that the loop does not report one that nobody waits for any more
 
     async def close(self) -> None:
-        """Closes all connections, after the unit of work that is open."""
+        """Closes all connections, after the unit of work that is open if it ends in time."""
         if self._probes:
             await asyncio.wait(self._probes)
-        async with self._turn():
-            await self._engines.close()
+        with suppress(Unavailable):
+            async with self._turn():
+                pass
+        await self._engines.close()
 
     @asynccontextmanager
     async def _reading(self) -> AsyncGenerator[Session]:
