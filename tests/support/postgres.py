@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Generator
@@ -77,7 +78,9 @@ def running_postgres(binaries: Path) -> Generator[Postgres]:
             postgres.run(f"CREATE ROLE {_GUARDED_USER} LOGIN PASSWORD '{secrets.token_urlsafe()}'")
             yield postgres
         finally:
-            server.terminate()
+            server.send_signal(
+                signal.SIGINT
+            )  # ends connections that a failed test left open, rather than wait for them
             server.communicate(timeout=30)
     finally:
         shutil.rmtree(folder)
