@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Generic, Protocol
+
+from typing_extensions import TypeVar
 
 from llmgateway.v1.chat_service_pb2 import ChatEvent, ChatRequest
 from llmgateway.v1.routing_service_pb2 import Attempt
+from llmgateway_server.ports.operations import OperationRequest, OperationResponse
 from llmgateway_server.principal import Principal
+
+RequestT = TypeVar("RequestT", bound=ChatRequest | OperationRequest, default=ChatRequest)
 
 
 @dataclass(slots=True)
-class Call:
-    """A request on its way through the stages."""
+class Call(Generic[RequestT]):
+    """A request on its way through the stages; a conversation unless it says otherwise."""
 
-    request: ChatRequest
+    request: RequestT
     """Owned by the call: a stage may change it until dispatch sends it."""
     principal: Principal
     request_id: str
@@ -35,8 +40,14 @@ class Call:
     """How long the call has waited for providers until now."""
 
 
+AnyCall = Call[Any]
+"""`Any`: a call of whatever kind, where only what all kinds have is looked at."""
+
 Handler = Callable[[Call], AsyncIterator[ChatEvent]]
 """Answers a call with events. The iterator is an async generator: whoever opens it closes it."""
+
+OperationHandler = Callable[[Call[OperationRequest]], AsyncIterator[OperationResponse]]
+"""Answers an operation with messages, in the same way."""
 
 
 class Stage(Protocol):

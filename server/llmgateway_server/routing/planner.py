@@ -12,6 +12,7 @@ from llmgateway.v1.errors_pb2 import ErrorReason
 from llmgateway.v1.model_service_pb2 import Model
 from llmgateway.v1.routing_service_pb2 import RetryPolicy, Strategy, Timeouts
 from llmgateway_server.errors import GatewayError, NotFound, Unavailable, invalid_field
+from llmgateway_server.ports.operations import OperationRequest
 from llmgateway_server.routing.catalogue import Catalogue, Served, Snapshot
 from llmgateway_server.routing.strategies import STRATEGIES, Candidate, Chance
 
@@ -61,7 +62,7 @@ class Planner:
         self._draw = draw
         self._turns: dict[str, int] = {}
 
-    def plan(self, request: ChatRequest) -> Plan:
+    def plan(self, request: ChatRequest | OperationRequest) -> Plan:
         """The plan for a request whose `model` is a full name.
 
         Raises RESOURCE_NOT_FOUND for an unknown name or a retired model, and NO_HEALTHY_DEPLOYMENT when nothing that it

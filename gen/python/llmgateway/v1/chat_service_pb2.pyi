@@ -252,32 +252,38 @@ class EmbedContentRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., texts: _Optional[_Iterable[str]] = ..., dimensions: _Optional[int] = ..., purpose: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ..., provider_options: _Optional[_Mapping[str, str]] = ..., end_user: _Optional[str] = ..., strict: _Optional[bool] = ...) -> None: ...
 
 class EmbedContentResponse(_message.Message):
-    __slots__ = ("embeddings", "usage", "deployment", "provider", "upstream_model", "attempts", "cost_nanos", "warnings", "request_id")
+    __slots__ = ("embeddings", "usage", "serving")
     EMBEDDINGS_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
-    DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
-    PROVIDER_FIELD_NUMBER: _ClassVar[int]
-    UPSTREAM_MODEL_FIELD_NUMBER: _ClassVar[int]
-    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
-    COST_NANOS_FIELD_NUMBER: _ClassVar[int]
-    WARNINGS_FIELD_NUMBER: _ClassVar[int]
-    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    SERVING_FIELD_NUMBER: _ClassVar[int]
     embeddings: _containers.RepeatedCompositeFieldContainer[Embedding]
     usage: _content_pb2.Usage
-    deployment: str
-    provider: str
-    upstream_model: str
-    attempts: _containers.RepeatedCompositeFieldContainer[_routing_service_pb2.Attempt]
-    cost_nanos: int
-    warnings: _containers.RepeatedCompositeFieldContainer[_content_pb2.Warning]
-    request_id: str
-    def __init__(self, embeddings: _Optional[_Iterable[_Union[Embedding, _Mapping]]] = ..., usage: _Optional[_Union[_content_pb2.Usage, _Mapping]] = ..., deployment: _Optional[str] = ..., provider: _Optional[str] = ..., upstream_model: _Optional[str] = ..., attempts: _Optional[_Iterable[_Union[_routing_service_pb2.Attempt, _Mapping]]] = ..., cost_nanos: _Optional[int] = ..., warnings: _Optional[_Iterable[_Union[_content_pb2.Warning, _Mapping]]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    serving: Serving
+    def __init__(self, embeddings: _Optional[_Iterable[_Union[Embedding, _Mapping]]] = ..., usage: _Optional[_Union[_content_pb2.Usage, _Mapping]] = ..., serving: _Optional[_Union[Serving, _Mapping]] = ...) -> None: ...
 
 class Embedding(_message.Message):
     __slots__ = ("values",)
     VALUES_FIELD_NUMBER: _ClassVar[int]
     values: _containers.RepeatedScalarFieldContainer[float]
     def __init__(self, values: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class Serving(_message.Message):
+    __slots__ = ("request_id", "deployment", "provider", "upstream_model", "attempts", "cost_nanos", "warnings")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    UPSTREAM_MODEL_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    COST_NANOS_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    deployment: str
+    provider: str
+    upstream_model: str
+    attempts: _containers.RepeatedCompositeFieldContainer[_routing_service_pb2.Attempt]
+    cost_nanos: int
+    warnings: _containers.RepeatedCompositeFieldContainer[_content_pb2.Warning]
+    def __init__(self, request_id: _Optional[str] = ..., deployment: _Optional[str] = ..., provider: _Optional[str] = ..., upstream_model: _Optional[str] = ..., attempts: _Optional[_Iterable[_Union[_routing_service_pb2.Attempt, _Mapping]]] = ..., cost_nanos: _Optional[int] = ..., warnings: _Optional[_Iterable[_Union[_content_pb2.Warning, _Mapping]]] = ...) -> None: ...
 
 class CountTokensRequest(_message.Message):
     __slots__ = ("model", "messages", "tools")
@@ -290,9 +296,11 @@ class CountTokensRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[_content_pb2.Message, _Mapping]]] = ..., tools: _Optional[_Iterable[_Union[_content_pb2.Tool, _Mapping]]] = ...) -> None: ...
 
 class CountTokensResponse(_message.Message):
-    __slots__ = ("input_tokens", "estimated")
+    __slots__ = ("input_tokens", "estimated", "serving")
     INPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     ESTIMATED_FIELD_NUMBER: _ClassVar[int]
+    SERVING_FIELD_NUMBER: _ClassVar[int]
     input_tokens: int
     estimated: bool
-    def __init__(self, input_tokens: _Optional[int] = ..., estimated: _Optional[bool] = ...) -> None: ...
+    serving: Serving
+    def __init__(self, input_tokens: _Optional[int] = ..., estimated: _Optional[bool] = ..., serving: _Optional[_Union[Serving, _Mapping]] = ...) -> None: ...
