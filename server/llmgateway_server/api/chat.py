@@ -9,7 +9,7 @@ import grpc.aio
 
 from llmgateway.v1 import chat_service_pb2 as pb
 from llmgateway.v1 import chat_service_pb2_grpc
-from llmgateway_server.api.rpc import CURRENT, Rpc
+from llmgateway_server.api.rpc import CURRENT, REQUEST_ID, Rpc
 from llmgateway_server.api.status import failed_event
 from llmgateway_server.errors import GatewayError, invalid_field
 from llmgateway_server.events import fold
@@ -22,11 +22,12 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 def new_call(rpc: Rpc, request: pb.ChatRequest, *, stream: bool, clock: Clock) -> Call:
     """The journey of a request that the guard let in."""
-    if request.request_id:
-        if not request.request_id.isascii() or not request.request_id.isprintable() or " " in request.request_id:
-            raise invalid_field("request_id", "must be visible ASCII characters.")
-    else:
+    if not request.request_id:
         request.request_id = rpc.request_id
+    elif REQUEST_ID.fullmatch(request.request_id):
+        rpc.request_id = request.request_id
+    else:
+        raise invalid_field("request_id", "must be at most 128 visible ASCII characters.")
     return Call(
         request=request,
         principal=rpc.principal,
@@ -56,16 +57,17 @@ class ChatService(chat_service_pb2_grpc.ChatServiceServicer):
         request: pb.ChatRequest,
         context: Context,
     ) -> AsyncIterator[pb.ChatEvent]:
-        call = new_call(CURRENT.get(), request, stream=True, clock=self._clock)
+        rpc = CURRENT.get()
+        call = new_call(rpc, request, stream=True, clock=self._clock)
         sequence = 0
-        try:
-            async with closing(self._handler(call)) as events:
-                async for event in events:
-                    sequence = event.sequence
-                    yield event
-        except GatewayError as error:
-            if sequence:
-                failed = failed_event(error)
-                failed.attempts.extend(call.attempts)
-                yield pb.ChatEvent(sequence=sequence + 1, failed=failed)
-            raise
+
+        def last_words(error: GatewayError) -> pb.ChatEvent:
+            failed = failed_event(error)
+            failed.attempts.extend(call.attempts)
+            return pb.ChatEvent(sequence=sequence + 1, failed=failed)
+
+        async with closing(self._handler(call)) as events:
+            async for event in events:
+                sequence = event.sequence
+                rpc.last_words = None if event.HasField("finished") else last_words
+                yield event

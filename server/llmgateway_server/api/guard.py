@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
 import grpc
@@ -21,8 +21,8 @@ from google.protobuf.message import DecodeError, Message
 
 from llmgateway.v1.errors_pb2 import ErrorReason
 from llmgateway_server.admin.identity import Authenticator
-from llmgateway_server.api.rpc import CURRENT, PUBLIC, Rpc, Rule
-from llmgateway_server.api.status import STATUS_CODES, internal, trailing_metadata
+from llmgateway_server.api.rpc import CURRENT, PUBLIC, REQUEST_ID, Rpc, Rule
+from llmgateway_server.api.status import STATUS_CODES, internal, on_the_wire
 from llmgateway_server.errors import (
     DeadlineExceeded,
     GatewayError,
@@ -37,12 +37,35 @@ from llmgateway_server.principal import PLATFORM
 
 _log = logging.getLogger(__name__)
 
-_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _MAX_DIGITS = 10
-_TENANT = re.compile(r"tenants/([^/]+)(?:/.*)?")
 
 Context = grpc.aio.ServicerContext[Any, Any]
 """`Any`: gRPC's own context, whatever the method's messages are."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Method:
+    """A method as it was registered. `Any`: its own messages."""
+
+    name: str
+    rule: Rule
+    behaviour: Callable[[Any, Context], Any]
+    deserialize: Callable[[bytes], Any]
+    serialize: Callable[[Any], bytes]
+
+    def parse(self, data: bytes) -> Any:
+        """The request in some bytes, or INVALID_FIELD."""
+        try:
+            return self.deserialize(data)
+        except DecodeError as error:
+            raise InvalidArgument(
+                ErrorReason.ERROR_REASON_INVALID_FIELD,
+                "the message cannot be parsed; check its encoding, its depth (at most 100) and that its text is UTF-8.",
+            ) from error
+
+
+_Run = Callable[[_Method, Rpc, Any, Context], Awaitable[Any]]
+"""Runs a method, once its caller was let in. `Any`: bytes, or a stream of them."""
 
 
 class Guard(grpc.aio.ServerInterceptor):
@@ -84,97 +107,97 @@ class Guard(grpc.aio.ServerInterceptor):
             handler = self._handlers[path] = self._wrap(path.removeprefix("/"), rule, inner)
         return handler
 
-    def _wrap(self, method: str, rule: Rule, inner: Any) -> Any:
+    def _wrap(self, name: str, rule: Rule, inner: Any) -> Any:
+        """The handler that gRPC gets in the place of a method's own."""
+        make = cast("Any", grpc)
         if inner.request_streaming:
-            return self._wrap_stream_stream(method, rule, inner)
-        if not inner.response_streaming:
-            return self._wrap_unary(method, rule, inner)
-        if inspect.isasyncgenfunction(inner.unary_stream):
-            return self._wrap_unary_stream(method, rule, inner)
-        return self._wrap_unary_writer(method, rule, inner)
+            behaviour, run, shape = inner.stream_stream, self._converse, make.stream_stream_rpc_method_handler
+        elif not inner.response_streaming:
+            behaviour, run, shape = inner.unary_unary, self._answer, make.unary_unary_rpc_method_handler
+        elif inspect.isasyncgenfunction(inner.unary_stream):
+            behaviour, run, shape = inner.unary_stream, self._stream, make.unary_stream_rpc_method_handler
+        else:
+            behaviour, run, shape = inner.unary_stream, self._write, make.unary_stream_rpc_method_handler
+        method = _Method(name, rule, behaviour, inner.request_deserializer, inner.response_serializer)
+        # A method that writes to the context by itself leaves it to gRPC to turn what it writes into bytes.
+        return shape(self._guarded(method, run), None, method.serialize if run == self._write else None)
 
-    def _wrap_unary(self, method: str, rule: Rule, inner: Any) -> Any:
-        parse, behaviour = inner.request_deserializer, inner.unary_unary
+    def _guarded(self, method: _Method, run: _Run) -> Callable[[Any, Context], Awaitable[Any]]:
+        """Lets a method run for those who may, and explains whatever comes of it.
 
-        async def unary(data: bytes, context: Context) -> Any:
-            rpc = self._rpc(method, rule, context)
-            self.in_flight += 1
+        Never a generator, also for streams: gRPC does not close those, so that one whose caller went away between two
+        messages would stand there until it is collected.
+        """
+
+        async def handle(sent: Any, context: Context) -> Any:
+            rpc = self._rpc(method, context)
             try:
                 self._admit(rpc)
-                request = _parse(parse, data)
-                _check_tenant(rpc, request)
-                async with asyncio.timeout(max(rpc.deadline - self._clock.monotonic(), 0.0)):
-                    response = await behaviour(request, context)
-                context.set_trailing_metadata((("x-request-id", rpc.request_id),))
-                return response
+                return await run(method, rpc, sent, context)
             except BaseException as error:  # noqa: BLE001 - the outermost layer, which explains whatever comes
-                await self._fail(error, rpc, context)
-            finally:
-                self.in_flight -= 1
+                await self._fail(error, rpc, method, context)
 
-        return cast("Any", grpc).unary_unary_rpc_method_handler(unary, None, inner.response_serializer)
+        return handle
 
-    def _wrap_unary_stream(self, method: str, rule: Rule, inner: Any) -> Any:
-        parse, behaviour = inner.request_deserializer, inner.unary_stream
+    async def _answer(self, method: _Method, rpc: Rpc, data: bytes, context: Context) -> bytes:
+        """A request and its answer."""
+        request = method.parse(data)
+        _check_tenant(rpc, request)
+        self.in_flight += 1
+        try:
+            response = method.serialize(await self._in_time(rpc, method.behaviour(request, context)))
+        finally:
+            self.in_flight -= 1
+        context.set_trailing_metadata((("x-request-id", rpc.request_id),))
+        return response
 
-        async def stream(data: bytes, context: Context) -> AsyncIterator[Any]:
-            rpc = self._rpc(method, rule, context)
-            self.in_flight += 1
-            try:
-                self._admit(rpc)
-                request = _parse(parse, data)
-                _check_tenant(rpc, request)
-                context.set_trailing_metadata((("x-request-id", rpc.request_id),))
-                async with aclosing(behaviour(request, context)) as responses:
-                    async for response in responses:
-                        yield response
-            except GeneratorExit:
-                raise
-            except BaseException as error:  # noqa: BLE001 - the outermost layer, which explains whatever comes
-                await self._fail(error, rpc, context)
-            finally:
-                self.in_flight -= 1
+    async def _stream(self, method: _Method, rpc: Rpc, data: bytes, context: Context) -> None:
+        """A request and a stream of answers."""
+        request = method.parse(data)
+        _check_tenant(rpc, request)
+        self.in_flight += 1
+        try:
+            async with aclosing(method.behaviour(request, context)) as responses:
+                async for response in responses:
+                    await context.write(method.serialize(response))
+        finally:
+            self.in_flight -= 1
+        context.set_trailing_metadata((("x-request-id", rpc.request_id),))
 
-        return cast("Any", grpc).unary_stream_rpc_method_handler(stream, None, inner.response_serializer)
-
-    def _wrap_unary_writer(self, method: str, rule: Rule, inner: Any) -> Any:
+    async def _write(self, method: _Method, rpc: Rpc, data: bytes, context: Context) -> None:
         """For methods that write to the context rather than yield, such as `Watch` of the health service."""
-        parse, behaviour = inner.request_deserializer, inner.unary_stream
+        await method.behaviour(method.parse(data), context)
 
-        async def stream(data: bytes, context: Context) -> None:
-            rpc = self._rpc(method, rule, context)
-            try:
-                self._admit(rpc)
-                await behaviour(_parse(parse, data), context)
-            except BaseException as error:  # noqa: BLE001 - the outermost layer, which explains whatever comes
-                await self._fail(error, rpc, context)
+    async def _converse(self, method: _Method, rpc: Rpc, requests: AsyncIterator[bytes], context: Context) -> None:
+        """For reflection, the only service here whose requests stream."""
 
-        return cast("Any", grpc).unary_stream_rpc_method_handler(stream, None, inner.response_serializer)
+        async def parsed() -> AsyncIterator[Any]:
+            async for data in requests:
+                yield method.parse(data)
 
-    def _wrap_stream_stream(self, method: str, rule: Rule, inner: Any) -> Any:
-        """For reflection, the only service here whose requests stream. gRPC parses them."""
-        behaviour = inner.stream_stream
+        async with aclosing(method.behaviour(parsed(), context)) as responses:
+            async for response in responses:
+                await context.write(method.serialize(response))
 
-        async def stream(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
-            rpc = self._rpc(method, rule, context)
-            try:
-                self._admit(rpc)
-                async with aclosing(behaviour(requests, context)) as responses:
-                    async for response in responses:
-                        yield response
-            except GeneratorExit:
-                raise
-            except BaseException as error:  # noqa: BLE001 - the outermost layer, which explains whatever comes
-                await self._fail(error, rpc, context)
+    async def _in_time(self, rpc: Rpc, answer: Awaitable[Any]) -> Any:
+        """Awaits an answer until the call's deadline."""
+        limit = asyncio.timeout(max(rpc.deadline - self._clock.monotonic(), 0.0))
+        try:
+            async with limit:
+                return await answer
+        except TimeoutError as error:
+            if limit.expired():
+                raise DeadlineExceeded(
+                    ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED, "the deadline passed; allow more time or ask for less."
+                ) from error
+            raise
 
-        return grpc.stream_stream_rpc_method_handler(stream, inner.request_deserializer, inner.response_serializer)
-
-    def _rpc(self, method: str, rule: Rule, context: Context) -> Rpc:
+    def _rpc(self, method: _Method, context: Context) -> Rpc:
         pairs = context.invocation_metadata() or ()
         metadata = {key: value for key, value in pairs if isinstance(value, str)}
         rpc = Rpc(
-            method=method,
-            rule=rule,
+            method=method.name,
+            rule=method.rule,
             metadata=metadata,
             credentials=tuple(str(value) for key, value in pairs if key == "authorization"),
             time_remaining=context.time_remaining(),
@@ -190,7 +213,7 @@ class Guard(grpc.aio.ServerInterceptor):
     def identify(self, rpc: Rpc) -> None:
         """Takes the caller's request id where it is well-formed, and makes one where there is none."""
         given = rpc.metadata.get("x-request-id", "")
-        rpc.request_id = given if _REQUEST_ID.fullmatch(given) else self._ids.new()
+        rpc.request_id = given if REQUEST_ID.fullmatch(given) else self._ids.new()
 
     def authenticate(self, rpc: Rpc) -> None:
         """Finds out who is calling, from the credential alone."""
@@ -220,7 +243,7 @@ class Guard(grpc.aio.ServerInterceptor):
             remaining = min(remaining, int(header) / 1000)
         rpc.deadline = rpc.started + min(remaining, self._max_timeout)
 
-    async def _fail(self, error: BaseException, rpc: Rpc, context: Context) -> NoReturn:
+    async def _fail(self, error: BaseException, rpc: Rpc, method: _Method, context: Context) -> NoReturn:
         """Ends the call with the status that belongs to the exception; lets pass what gRPC itself must see."""
         if isinstance(error, grpc.aio.AbortError):
             raise error
@@ -228,29 +251,27 @@ class Guard(grpc.aio.ServerInterceptor):
         if known is None:
             raise error
         openai = rpc.method.startswith("llmgateway.compat.v1.OpenAIService/")
-        await context.abort(
-            STATUS_CODES[known.code],
-            known.message,
-            trailing_metadata(known, rpc.request_id, openai=openai),
-        )
+        message, trailers = on_the_wire(known, rpc.request_id, openai=openai)
+        try:
+            if rpc.last_words is not None:
+                await context.write(method.serialize(rpc.last_words(known)))
+            await context.abort(STATUS_CODES[known.code], message, trailers)
+        except grpc.aio.InternalError as gone:  # Nobody is there to be told. So gRPC ends such a call itself.
+            raise asyncio.CancelledError from gone
         raise AssertionError("abort returned")  # It never does; this tells the type checker.
 
     def _explain(self, error: BaseException, rpc: Rpc) -> GatewayError | None:
         """The error that the caller is told; None for what is none of his."""
         if isinstance(error, GatewayError):
             return error
-        if isinstance(error, TimeoutError):
-            return DeadlineExceeded(
-                ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED, "the deadline passed; allow more time or ask for less."
-            )
+        if isinstance(error, grpc.aio.InternalError):  # A message could not be sent; mostly, the caller is gone.
+            return _interrupted()
         if isinstance(error, asyncio.CancelledError):
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 return None
             _log.error("a task inside the call was cancelled by nobody", extra={"request_id": rpc.request_id})
-            return Unavailable(
-                ErrorReason.ERROR_REASON_STREAM_BROKEN, "the call was interrupted; send it again.", retry_after=1.0
-            )
+            return _interrupted()
         if isinstance(error, Exception):
             _log.error(
                 "a call failed unexpectedly",
@@ -270,16 +291,10 @@ ADMISSION: tuple[Callable[[Guard, Rpc], None], ...] = (
 """What happens before a method runs, in order. Each step raises to refuse, and none waits."""
 
 
-def _parse(parse: Callable[[bytes], Any] | None, data: bytes) -> Any:
-    if parse is None:
-        return data
-    try:
-        return parse(data)
-    except DecodeError as error:
-        raise InvalidArgument(
-            ErrorReason.ERROR_REASON_INVALID_FIELD,
-            "the message cannot be parsed; check its encoding, its depth (at most 100) and that its text is UTF-8.",
-        ) from error
+def _interrupted() -> Unavailable:
+    return Unavailable(
+        ErrorReason.ERROR_REASON_STREAM_BROKEN, "the call was interrupted; send it again.", retry_after=1.0
+    )
 
 
 def _check_tenant(rpc: Rpc, request: Message) -> None:
@@ -290,7 +305,6 @@ def _check_tenant(rpc: Rpc, request: Message) -> None:
     value: Any = request
     for step in path.split("."):
         value = getattr(value, step)
-    name = cast("str", value)
-    match = _TENANT.fullmatch(name)
-    if match is not None and f"tenants/{match[1]}" != rpc.principal.tenant:
+    name, own = cast("str", value), rpc.principal.tenant
+    if name.startswith("tenants/") and name != own and not name.startswith(f"{own}/"):
         raise not_found(name)

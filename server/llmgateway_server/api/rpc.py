@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
+from llmgateway_server.errors import GatewayError
 from llmgateway_server.principal import ANONYMOUS, Principal
+
+REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+"""What a request id may look like: visible ASCII, so that it goes into headers and logs as it is."""
 
 PUBLIC = "public"
 """The scope of methods that ask for no credential."""
@@ -41,6 +47,9 @@ class Rpc:
     deadline: float = 0.0
     """On the monotonic clock, in seconds."""
     principal: Principal = field(default=ANONYMOUS)
+    last_words: Callable[[GatewayError], Any] | None = None
+    """Makes the message that ends a stream which fails. Set by its method while the answer has begun and not ended:
+    the status alone does not reach callers of REST then. `Any`: a message of the method's own type."""
 
 
 CURRENT: ContextVar[Rpc] = ContextVar("rpc")

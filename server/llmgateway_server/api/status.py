@@ -18,7 +18,18 @@ from llmgateway_server.errors import DOMAIN, GatewayError, Internal
 
 STATUS_CODES: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
+Trailers = tuple[tuple[str, str | bytes], ...]
+"""Trailing metadata; the names of binary values end in `-bin`."""
+
+MAX_TRAILERS = 7 * 1024
+"""Most bytes of trailing metadata. A gRPC client takes 8 KiB unless it is told otherwise."""
+
 _MAX_MESSAGE = 4_000
+_LEAST_CUT = 60
+"""A length of texts, in characters, that fits whatever the characters are."""
+
+_MAX_ENTRIES = 12
+_ELLIPSIS = "..."
 _R = ErrorReason
 
 
@@ -80,7 +91,7 @@ def internal() -> Internal:
 
 def grpc_status(error: GatewayError, request_id: str) -> status_pb2.Status:
     """The error with its details, as gRPC clients read it."""
-    status = status_pb2.Status(code=error.code, message=error.message[:_MAX_MESSAGE])
+    status = status_pb2.Status(code=error.code, message=error.message)
     for detail in _details(error, request_id):
         status.details.add().Pack(detail)
     return status
@@ -114,8 +125,40 @@ def _details(error: GatewayError, request_id: str) -> list[Message]:
     return details
 
 
-def trailing_metadata(error: GatewayError, request_id: str, *, openai: bool) -> tuple[tuple[str, str | bytes], ...]:
-    """What is sent beside the status: the details, and what the HTTP edge makes a response of."""
+def on_the_wire(error: GatewayError, request_id: str, *, openai: bool) -> tuple[str, Trailers]:
+    """The message of the status and what is sent beside it: the details, and what the HTTP edge makes a response of.
+
+    What the error quotes is cut as far as it takes for any client to accept the whole. A client that gets more than it
+    takes would learn nothing of the error but that.
+    """
+    most = _MAX_MESSAGE
+    while True:
+        short = _cut(error, most)
+        trailers = _trailers(short, request_id, openai=openai)
+        if most <= _LEAST_CUT or _size((("grpc-message", short.message), *trailers)) <= MAX_TRAILERS:
+            return short.message, trailers
+        most //= 3
+
+
+def _cut(error: GatewayError, most: int) -> GatewayError:
+    """The same error with no text longer than `most` characters."""
+    entries = sorted(error.metadata.items())[:_MAX_ENTRIES]
+    short = type(error)(
+        error.reason,
+        _shortened(error.message, most),
+        field=_shortened(error.field, most),
+        retry_after=error.retry_after,
+        retryable=error.retryable,
+    )
+    short.metadata.update((_shortened(key, most), _shortened(value, most)) for key, value in entries)
+    return short
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - len(_ELLIPSIS)]}{_ELLIPSIS}"
+
+
+def _trailers(error: GatewayError, request_id: str, *, openai: bool) -> Trailers:
     trailers: list[tuple[str, str | bytes]] = [
         ("grpc-status-details-bin", grpc_status(error, request_id).SerializeToString()),
         ("x-request-id", request_id),
@@ -126,6 +169,20 @@ def trailing_metadata(error: GatewayError, request_id: str, *, openai: bool) -> 
     if openai:
         trailers.append(("x-error-body", ascii_json(openai_body(error))))
     return tuple(trailers)
+
+
+def _size(trailers: Trailers) -> int:
+    """How much of a client's limit trailers take: HTTP/2 counts 32 bytes an entry beside its text."""
+    return sum(len(key) + _encoded_size(value) + 32 for key, value in trailers)
+
+
+def _encoded_size(value: str | bytes) -> int:
+    """Bytes travel in base64, and the status message with all but visible ASCII as `%XX`."""
+    if isinstance(value, bytes):
+        return len(value) * 4 // 3 + 4
+    return sum(
+        1 if " " <= character <= "~" and character != "%" else 3 * len(character.encode()) for character in value
+    )
 
 
 def retry_headers(error: GatewayError) -> list[tuple[str, str]]:
@@ -144,7 +201,7 @@ def openai_body(error: GatewayError) -> dict[str, Any]:
     code = error.metadata.get("openai_code") or dialect.code
     return {
         "error": {
-            "message": error.message[:_MAX_MESSAGE],
+            "message": _shortened(error.message, _MAX_MESSAGE),
             "type": dialect.type,
             "param": error.field or None,
             "code": code,
@@ -155,7 +212,7 @@ def openai_body(error: GatewayError) -> dict[str, Any]:
 def ascii_json(body: Mapping[str, Any] | Sequence[str]) -> str:
     """JSON of visible ASCII alone, which is all that metadata may hold. `Any`: a JSON value."""
     text = orjson.dumps(body).decode()
-    return text if text.isascii() else "".join(c if c.isascii() else _escaped(c) for c in text)
+    return "".join(c if " " <= c <= "~" else _escaped(c) for c in text)
 
 
 def _escaped(character: str) -> str:
@@ -168,7 +225,7 @@ def failed_event(error: GatewayError) -> Failed:
     failed = Failed(
         reason=error.reason,
         code=error.code,
-        message=error.message[:_MAX_MESSAGE],
+        message=_shortened(error.message, _MAX_MESSAGE),
         retryable=error.retryable,
         metadata=error.metadata,
     )

@@ -78,19 +78,16 @@ class OpenAIService(openai_service_pb2_grpc.OpenAIServiceServicer):
         """The lines of a stream. What fails before the first raises; what fails later ends it with an error line."""
         calls = self._calls(rpc, body)
         stream = _Stream(body)
-        try:
-            async with aclosing(interleave([self._handler(call) for call in calls])) as events:
-                async for index, event in events:
-                    if not stream.begun:
-                        await context.send_initial_metadata(self._headers(rpc, body, calls, event.started))
-                    line = stream.line(index, event)
-                    if line:
-                        yield line
-        except GatewayError as error:
-            if stream.begun:
-                yield response.error_line(openai_body(rename_fields(error)))
-            raise
+        async with aclosing(interleave([self._handler(call) for call in calls])) as events:
+            async for index, event in events:
+                if not stream.begun:
+                    await context.send_initial_metadata(self._headers(rpc, body, calls, event.started))
+                    rpc.last_words = _error_line
+                line = stream.line(index, event)
+                if line:
+                    yield line
         yield stream.end()
+        rpc.last_words = None
 
     def _calls(self, rpc: Rpc, body: ChatBody) -> list[Call]:
         """A call for each answer that is wanted, each with a request of its own."""
@@ -148,6 +145,10 @@ class OpenAIService(openai_service_pb2_grpc.OpenAIServiceServicer):
             error.field = "model"
             raise error
         yield HttpBody(content_type=JSON, data=orjson.dumps(_model_json(model)))
+
+
+def _error_line(error: GatewayError) -> HttpBody:
+    return HttpBody(content_type=EVENTS, data=response.error_line(openai_body(error)))
 
 
 def _visible(model: Model, principal: Principal) -> bool:
