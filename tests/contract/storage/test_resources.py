@@ -169,15 +169,15 @@ class TestPages:
             assert {key.name for key in everybody.items} == {key.name for key in keys}
             assert not (await reader.page("tenants/%", "", 9, EVERYTHING)).items
 
-    @pytest.mark.parametrize("count", [0, 9, 10, 11, 30])
-    async def test_all_reads_everything_piece_by_piece(
-        self, store: SqlStore, monkeypatch: pytest.MonkeyPatch, count: int
-    ) -> None:
+    async def test_all_reads_everything_piece_by_piece(self, store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(repository, "_CHUNK", 10)
-        await keep(store, *providers(f"{number:04}" for number in range(count)))
-        async with store.reading() as moment:
-            found = [provider.name async for provider in moment.of(Provider).all("")]
-        assert found == [f"providers/{number:04}" for number in range(count)]
+        for count in (0, 9, 10, 11, 30):
+            async with store.reading() as moment:
+                present = len([provider async for provider in moment.of(Provider).all("")])
+            await keep(store, *providers(f"{number:04}" for number in range(present, count)))
+            async with store.reading() as moment:
+                found = [provider.name async for provider in moment.of(Provider).all("")]
+            assert found == [f"providers/{number:04}" for number in range(count)]
 
 
 class TestPageTokens:
@@ -197,25 +197,24 @@ class TestPageTokens:
                     await reader.page(parent, token, 1, filtered)
                 assert caught.value.field == "page_token"
 
-    @pytest.mark.parametrize("tampering", ["first", "last", "cut", "more", "foreign", "long", "junk", "unicode"])
-    async def test_that_were_tampered_with_are_refused(self, store: SqlStore, tampering: str) -> None:
+    async def test_that_were_tampered_with_are_refused(self, store: SqlStore) -> None:
         await keep(store, *providers("abc"))
         async with store.reading() as moment:
             token = (await moment.of(Provider).page("", "", 1, EVERYTHING)).next_token
             swapped = {"A": "B"}
-            forged = {
-                "first": swapped.get(token[0], "A") + token[1:],
-                "last": token[:-2] + swapped.get(token[-2], "A") + token[-1],
-                "cut": token[:-4],
-                "more": token + "AAAA",
-                "foreign": "providers/a",
-                "long": "A" * 100_000,
-                "junk": "!!!",
-                "unicode": "é" * 40,
-            }[tampering]
-            with pytest.raises(InvalidArgument) as caught:
-                await moment.of(Provider).page("", forged, 1, EVERYTHING)
-        assert caught.value.field == "page_token"
+            for forged in (
+                swapped.get(token[0], "A") + token[1:],
+                token[:-2] + swapped.get(token[-2], "A") + token[-1],
+                token[:-4],
+                token + "AAAA",
+                "providers/a",
+                "A" * 100_000,
+                "!!!",
+                "é" * 40,
+            ):
+                with pytest.raises(InvalidArgument) as caught:
+                    await moment.of(Provider).page("", forged, 1, EVERYTHING)
+                assert caught.value.field == "page_token"
 
 
 class TestLookUps:
