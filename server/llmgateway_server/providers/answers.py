@@ -1,6 +1,7 @@
 """Reads the body of an answer, whole or as a stream, and gives it to the decoder.
 
-Both kinds are read with `read`, which returns events until there are none left, and let go of with `close`.
+Both kinds are read with `read`, which returns events until there are none left. Whoever opened the answer closes its
+connection.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class Answer(Protocol):
         """
         ...
 
-    def close(self) -> None:
-        """Closes the connection at once, unless the answer was read to its end."""
+    def stop(self) -> None:
+        """Lets go of timers. Nothing is read afterwards."""
         ...
 
 
@@ -61,8 +62,8 @@ class WholeAnswer:
             raise unavailable("the provider's connection broke within its answer.") from error
         return self._decoder.whole(body, self._response.headers)
 
-    def close(self) -> None:
-        self._response.close()
+    def stop(self) -> None:
+        """There is no timer to let go of."""
 
     async def _body(self) -> bytes:
         pieces: list[bytes] = []
@@ -116,9 +117,8 @@ class StreamedAnswer:
         events, self._held = self._held, []
         return events
 
-    def close(self) -> None:
+    def stop(self) -> None:
         self._watchdog.stop()
-        self._response.close()
 
     async def _next_events(self) -> list[ChatEvent]:
         """The events of the next network read that has any. Comments and empty deltas are no sign of life."""

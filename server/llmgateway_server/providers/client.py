@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from weakref import WeakSet
 
 import aiohttp
 
@@ -29,13 +28,17 @@ class HttpClient:
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
-        self._responses: WeakSet[aiohttp.ClientResponse] = WeakSet()
+        self._closed = False
+        self._open: set[aiohttp.ClientResponse] = set()
 
     async def send(self, request: HttpRequest, *, connect: float) -> aiohttp.ClientResponse:
         """Sends a request and waits for the head of the answer; `connect` is in seconds, and the only bound on time.
 
-        Whoever gets the answer closes it. Raises `aiohttp.ClientError`, and ValueError for what cannot be sent.
+        Whoever gets the answer gives it to `release`. Raises `aiohttp.ClientError`, and ValueError for what cannot be
+        sent.
         """
+        if self._closed:
+            raise aiohttp.ClientConnectionError("the client is closed")
         if self._session is None:
             self._session = _open_session()
         large = len(request.body) > _LARGE_BODY_BYTES
@@ -48,16 +51,23 @@ class HttpClient:
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=None, connect=connect),
         )
-        self._responses.add(response)
+        self._open.add(response)
         return response
 
+    def release(self, response: aiohttp.ClientResponse) -> None:
+        """Lets go of an answer. Its connection is closed at once, unless the answer was read to its end."""
+        self._open.discard(response)
+        response.close()
+
     async def close(self) -> None:
-        """Closes all connections. Calls under way fail."""
+        """Closes all connections. Calls under way fail, and so do later ones."""
+        self._closed = True
         session, self._session = self._session, None
         if session is not None:
             # Closing the session alone would leave those who read an answer waiting.
-            for response in list(self._responses):
+            for response in self._open:
                 response.close()
+            self._open.clear()
             await session.close()
 
 

@@ -51,10 +51,13 @@ class HttpAdapter:
     async def chat(self, call: ProviderCall) -> AsyncGenerator[ChatEvent, None]:
         request = self._wire.encode(call)
         decoder = self._wire.decoder(call)
+        clockwork = Clockwork(call)
+        response: aiohttp.ClientResponse | None = None
         answer: Answer | None = None
         begun = False
         try:
-            answer = await self._open(call, request, decoder)
+            response = await self._send(call, request, clockwork)
+            answer = await self._judge(call, response, decoder, clockwork)
             while events := await answer.read():
                 if not begun:
                     begun = True
@@ -66,33 +69,14 @@ class HttpAdapter:
             raise explained(error, call, begun=begun) from error.__cause__
         finally:
             if answer is not None:
-                answer.close()
+                answer.stop()
+            if response is not None:
+                self._client.release(response)
             if decoder.skipped:
                 _log.warning("malformed frame skipped", extra={"deployment": call.endpoint.deployment})
 
-    async def _open(self, call: ProviderCall, request: HttpRequest, decoder: Decoder) -> Answer:
-        """Sends the request and waits for an answer that can be read. Raises the provider's refusal."""
-        clockwork = Clockwork(call)
-        response = await self._send(call, request, clockwork)
-        try:
-            return await self._judge(call, response, decoder, clockwork)
-        except BaseException:
-            response.close()
-            raise
-
-    async def _judge(
-        self, call: ProviderCall, response: aiohttp.ClientResponse, decoder: Decoder, clockwork: Clockwork
-    ) -> Answer:
-        if response.status // 100 != _SUCCESS:
-            raise await self._refusal(response, clockwork)
-        streams = _answers_as_stream(response, call, self._wire)
-        expand = expander(response.headers.get("content-encoding", ""))
-        if not streams:
-            return WholeAnswer(response, expand, decoder, clockwork)
-        reader = READERS[self._wire.framing]()
-        return StreamedAnswer(response, expand, reader, decoder, clockwork, idle=call.timeouts.idle)
-
     async def _send(self, call: ProviderCall, request: HttpRequest, clockwork: Clockwork) -> aiohttp.ClientResponse:
+        """Sends the request and waits for the head of the answer."""
         # A whole answer is silent until it is done, so that the time to its first event is the time to all of it.
         until = min(clockwork.first_event_at, clockwork.end) if call.stream else clockwork.end
         if clockwork.overdue:
@@ -115,6 +99,19 @@ class HttpAdapter:
             raise unavailable(
                 "the request cannot be sent; check the provider's base_url, headers and credential.", retryable=False
             ) from error
+
+    async def _judge(
+        self, call: ProviderCall, response: aiohttp.ClientResponse, decoder: Decoder, clockwork: Clockwork
+    ) -> Answer:
+        """The answer as something to read. Raises the provider's refusal, and for what is no answer."""
+        if response.status // 100 != _SUCCESS:
+            raise await self._refusal(response, clockwork)
+        streams = _answers_as_stream(response, call, self._wire)
+        expand = expander(response.headers.get("content-encoding", ""))
+        if not streams:
+            return WholeAnswer(response, expand, decoder, clockwork)
+        reader = READERS[self._wire.framing]()
+        return StreamedAnswer(response, expand, reader, decoder, clockwork, idle=call.timeouts.idle)
 
     async def _refusal(self, response: aiohttp.ClientResponse, clockwork: Clockwork) -> GatewayError:
         headers = response.headers

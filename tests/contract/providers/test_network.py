@@ -552,6 +552,7 @@ class TestLeaving:
             await line.client.close()
 
             assert (await task).reason == "STREAM_BROKEN"
+            assert (await line.run(line.call(server.url, stream=True))).reason == "PROVIDER_UNAVAILABLE"
 
 
 class TestRefusals:
