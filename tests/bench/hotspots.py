@@ -11,6 +11,8 @@ from typing import cast
 from rich.console import Console
 from rich.table import Table
 
+_NOTE = """SQLAlchemy's functions run in greenlets, and show what ran while they waited as time of their own.
+What gRPC and the event loop spend in compiled code shows as time of the Python function that waits for them."""
 _PACKAGES = ("site-packages/", "/server/", "/gen/python/", "lib/python")
 
 
@@ -76,4 +78,4 @@ def show_hotspots(found: list[Hotspot], console: Console, count: int = 40) -> No
     parts.add_column("part")
     for part, own in sums.most_common(20):
         parts.add_row(f"{own:,}", part)
-    console.print(table, parts, sep="\n", markup=False)
+    console.print(table, parts, _NOTE, sep="\n", markup=False)
