@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from llmgateway.v1.chat_service_pb2 import ChatEvent
 from llmgateway.v1.errors_pb2 import ErrorReason
 from llmgateway_server.errors import PermissionDenied
-from llmgateway_server.pipeline.call import Call, Handler
+from llmgateway_server.pipeline.call import AnyCall, Call, Handler
 from llmgateway_server.routing.planner import full_name
 
 
@@ -16,6 +16,12 @@ def authorize(call: Call, next_handler: Handler, /) -> AsyncIterator[ChatEvent]:
 
     Not a generator itself, so that a call that passes costs no layer.
     """
+    check_allowed(call)
+    return next_handler(call)
+
+
+def check_allowed(call: AnyCall) -> None:
+    """Writes the full name of what is asked for into the request; raises MODEL_NOT_ALLOWED if the caller may not."""
     call.request.model = full_name(call.request.model)
     if not call.principal.may_use(call.request.model):
         model = call.request.model
@@ -25,4 +31,3 @@ def authorize(call: Call, next_handler: Handler, /) -> AsyncIterator[ChatEvent]:
             field="model",
             metadata={"model": model},
         )
-    return next_handler(call)

@@ -10,8 +10,9 @@ from llmgateway.v1.content_pb2 import FinishReason
 from llmgateway.v1.errors_pb2 import ErrorReason
 from llmgateway_server.errors import GatewayError
 from llmgateway_server.events import add_usage
-from llmgateway_server.pipeline.call import Call, Handler
-from llmgateway_server.pipeline.closing import closing
+from llmgateway_server.pipeline.call import AnyCall, Call, Handler, OperationHandler
+from llmgateway_server.pipeline.closing import closing, closing_operation
+from llmgateway_server.ports.operations import OperationRequest, OperationResponse
 from llmgateway_server.ports.system import Clock, Ids
 from llmgateway_server.ports.usage import UsageSink
 from llmgateway_server.routing.planner import is_model_name
@@ -49,12 +50,38 @@ class Meter:
             reason = ErrorReason.ERROR_REASON_INTERNAL
             raise
         finally:
-            if reason == ErrorReason.ERROR_REASON_CANCELLED and self._clock.monotonic() >= call.deadline:
-                reason = ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED
-            self._sink.record(self._record(call, first_event, finish_reason, reason))
+            self._keep(call, first_event, finish_reason, reason)
+
+    async def operation(
+        self, call: Call[OperationRequest], next_handler: OperationHandler
+    ) -> AsyncIterator[OperationResponse]:
+        """The same for what is not a conversation: it is over when the answer has told how it came about."""
+        first_answer: float | None = None
+        reason = ErrorReason.ERROR_REASON_CANCELLED
+        try:
+            async with closing_operation(next_handler(call)) as answers:
+                async for answer in answers:
+                    if first_answer is None:
+                        first_answer = self._clock.monotonic()
+                    if answer.HasField("serving"):
+                        reason = ErrorReason.ERROR_REASON_UNSPECIFIED
+                    yield answer
+        except GatewayError as error:
+            reason = error.reason
+            raise
+        except Exception:
+            reason = ErrorReason.ERROR_REASON_INTERNAL
+            raise
+        finally:
+            self._keep(call, first_answer, FinishReason.FINISH_REASON_UNSPECIFIED, reason)
+
+    def _keep(self, call: AnyCall, first_event: float | None, finish_reason: FinishReason, reason: ErrorReason) -> None:
+        if reason == ErrorReason.ERROR_REASON_CANCELLED and self._clock.monotonic() >= call.deadline:
+            reason = ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED
+        self._sink.record(self._record(call, first_event, finish_reason, reason))
 
     def _record(
-        self, call: Call, first_event: float | None, finish_reason: FinishReason, reason: ErrorReason
+        self, call: AnyCall, first_event: float | None, finish_reason: FinishReason, reason: ErrorReason
     ) -> UsageRecord:
         record = UsageRecord(
             name=f"{call.principal.tenant}/usageRecords/{self._ids.new()}",
@@ -65,7 +92,7 @@ class Meter:
             attempts=call.attempts,
             finish_reason=finish_reason,
             reason=reason,
-            labels=None if reason in _UNCHECKED else call.request.labels,
+            labels=None if reason in _UNCHECKED else getattr(call.request, "labels", None),
             latency_micros=int((self._clock.monotonic() - call.started) * _MICROS),
             first_event_micros=0 if first_event is None else int((first_event - call.started) * _MICROS),
         )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from math import isfinite
-from typing import cast
+from typing import Protocol, cast
 
 import orjson
 
@@ -60,22 +60,44 @@ def validate(call: Call, next_handler: Handler, /) -> AsyncIterator[ChatEvent]:
 
 def check(request: ChatRequest) -> None:
     """Raises INVALID_FIELD for the first field that is wrong."""
-    _check_messages(request)
-    _check_tools(request)
+    check_messages(request.messages)
+    check_tools(request.tools)
+    _check_tool_choice(request)
     if request.HasField("generation"):
         check_generation(request.generation)
-    _check_labels(request.labels)
-    for field in ("request_id", "end_user", "session_id"):
+    check_common(request)
+    for field in ("request_id", "session_id"):
         if len(getattr(request, field)) > MAX_ID:
             raise invalid_field(field, f"at most {MAX_ID} characters.")
+
+
+class Common(Protocol):
+    """The fields that requests of all kinds have."""
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """As in `ChatRequest`."""
+        ...
+
+    @property
+    def provider_options(self) -> Mapping[str, str]:
+        """As in `ChatRequest`."""
+        ...
+
+
+def check_common(request: Common) -> None:
+    """Raises INVALID_FIELD for what is wrong with the fields that requests of all kinds have."""
+    _check_labels(request.labels)
+    if len(getattr(request, "end_user", "")) > MAX_ID:
+        raise invalid_field("end_user", f"at most {MAX_ID} characters.")
     for name, options in request.provider_options.items():
         field = f"provider_options[{name!r}]"
         if not isinstance(_json(field, options), dict):
             raise invalid_field(field, "must be a JSON object, as text.")
 
 
-def _check_messages(request: ChatRequest) -> None:
-    messages = request.messages
+def check_messages(messages: Sequence[Message]) -> None:
+    """Raises INVALID_FIELD for what is wrong with a conversation."""
     if not messages:
         raise invalid_field("messages", "send at least one message.")
     if len(messages) > MAX_MESSAGES:
@@ -118,7 +140,7 @@ def _check_parts(where: str, message: Message, open_calls: dict[str, str]) -> No
         elif kind == "tool_call":
             _check_call(f"{field}.tool_call", part.tool_call, open_calls)
         elif kind in _MEDIA:
-            _check_media(f"{field}.{kind}", getattr(part, kind))
+            check_media(f"{field}.{kind}", getattr(part, kind))
 
 
 def _check_call(field: str, call: ToolCall, open_calls: dict[str, str]) -> None:
@@ -141,14 +163,15 @@ def _check_result(field: str, part: Part, open_calls: Mapping[str, str]) -> None
     for index, inner in enumerate(result.parts):
         kind = inner.WhichOneof("content")
         if kind in _MEDIA:
-            _check_media(f"{where}.parts[{index}].{kind}", getattr(inner, kind))
+            check_media(f"{where}.parts[{index}].{kind}", getattr(inner, kind))
         elif kind != "text":
             raise invalid_field(f"{where}.parts[{index}]", f"a tool answers with text or media; got {kind!r}.")
     if not result.name:
         result.name = open_calls[result.call_id]
 
 
-def _check_media(field: str, media: Media) -> None:
+def check_media(field: str, media: Media) -> None:
+    """Raises INVALID_FIELD for bytes or an address that cannot be used."""
     source = media.WhichOneof("source")
     if source is None:
         raise invalid_field(field, "set its data, url or file_id.")
@@ -158,18 +181,23 @@ def _check_media(field: str, media: Media) -> None:
         raise invalid_field(f"{field}.url", "must begin with https://.")
 
 
-def _check_tools(request: ChatRequest) -> None:
-    if len(request.tools) > MAX_TOOLS:
-        raise invalid_field("tools", f"at most {MAX_TOOLS} tools; got {len(request.tools)}.")
+def check_tools(tools: Sequence[Tool]) -> None:
+    """Raises INVALID_FIELD for what is wrong with the tools."""
+    if len(tools) > MAX_TOOLS:
+        raise invalid_field("tools", f"at most {MAX_TOOLS} tools; got {len(tools)}.")
     names: set[str] = set()
-    for index, tool in enumerate(request.tools):
+    for index, tool in enumerate(tools):
         name = _check_tool(f"tools[{index}]", tool)
         if name in names:
             raise invalid_field(f"tools[{index}]", f"the name {name!r} is taken by an earlier tool.")
         names.add(name)
+
+
+def _check_tool_choice(request: ChatRequest) -> None:
     if not request.HasField("tool_choice"):
         return
     choice = request.tool_choice
+    names = {tool.function.name or tool.custom.name for tool in request.tools}
     if choice.mode not in ToolChoice.Mode.values():
         raise invalid_field("tool_choice.mode", f"{choice.mode} is not a mode; use one of their names.")
     if choice.mode == ToolChoice.MODE_REQUIRED and not names:
