@@ -19,6 +19,8 @@ from llmgateway.v1 import (
     admin_service_pb2_grpc,
     chat_service_pb2,
     chat_service_pb2_grpc,
+    content_service_pb2,
+    content_service_pb2_grpc,
     evaluation_service_pb2,
     evaluation_service_pb2_grpc,
     health_service_pb2,
@@ -38,6 +40,7 @@ from llmgateway_server.admin.keys import KeyRotation
 from llmgateway_server.admin.kinds import kinds
 from llmgateway_server.admin.listing import RecordList
 from llmgateway_server.api.chat import ChatService
+from llmgateway_server.api.content import ContentService, Operations
 from llmgateway_server.api.guard import Guard
 from llmgateway_server.api.health import Component, Health, HealthService, Probe
 from llmgateway_server.api.openai.service import OpenAIService
@@ -53,8 +56,10 @@ from llmgateway_server.api.server import ServerOptions, Service, build_server, r
 from llmgateway_server.errors import GatewayError
 from llmgateway_server.pipeline import build
 from llmgateway_server.pipeline.authorize import authorize
+from llmgateway_server.pipeline.call import OperationHandler
 from llmgateway_server.pipeline.dispatch import Dispatch
 from llmgateway_server.pipeline.meter import Meter
+from llmgateway_server.pipeline.operations import OperationDispatch, build_operations
 from llmgateway_server.pipeline.validate import validate
 from llmgateway_server.ports.provider import Credential, Timeouts
 from llmgateway_server.ports.storage import Store
@@ -176,15 +181,15 @@ def build_servers(core: Core) -> Servers:
         core.providers.adapter,
         clock=clock,
         ids=ids,
-        timeouts=Timeouts(
-            connect=timeouts.connect, first_event=timeouts.first_event, idle=timeouts.idle, total=timeouts.total
-        ),
+        timeouts=_attempt_timeouts(settings),
     )
-    stages = {"meter": Meter(core.usage, clock, ids), "authorize": authorize, "validate": validate}
+    meter = Meter(core.usage, clock, ids)
+    stages = {"meter": meter, "authorize": authorize, "validate": validate}
     handler = build(stages, dispatch)
 
     health = Health(_service_names(), [_storage_probe(core.store)], clock.now())
-    chat = ChatService(handler, clock)
+    operations = Operations(_operations(core, meter, planner), clock)
+    chat = ChatService(handler, operations, clock)
     openai = OpenAIService(handler, lambda: core.catalogue.snapshot, clock)
     admin = AdminService(
         KeyRotation(core.collections["api_keys"], clock=clock, ids=ids),
@@ -202,6 +207,12 @@ def build_servers(core: Core) -> Servers:
 
     public_services = [
         _service(chat_service_pb2, "ChatService", chat, chat_service_pb2_grpc.add_ChatServiceServicer_to_server),
+        _service(
+            content_service_pb2,
+            "ContentService",
+            ContentService(operations),
+            content_service_pb2_grpc.add_ContentServiceServicer_to_server,
+        ),
         _service(
             openai_service_pb2, "OpenAIService", openai, openai_service_pb2_grpc.add_OpenAIServiceServicer_to_server
         ),
@@ -245,6 +256,24 @@ def build_servers(core: Core) -> Servers:
     return Servers(guard, health, together, None)
 
 
+def _operations(core: Core, meter: Meter, planner: Planner) -> OperationHandler:
+    dispatch = OperationDispatch(
+        planner,
+        core.providers.operations,
+        clock=core.clock,
+        ids=core.ids,
+        timeouts=_attempt_timeouts(core.settings),
+    )
+    return build_operations(meter, dispatch)
+
+
+def _attempt_timeouts(settings: Settings) -> Timeouts:
+    timeouts = settings.timeouts
+    return Timeouts(
+        connect=timeouts.connect, first_event=timeouts.first_event, idle=timeouts.idle, total=timeouts.total
+    )
+
+
 def _service(module: ModuleType, name: str, servicer: object, add: Callable[..., None]) -> Service:
     return Service(module.DESCRIPTOR.services_by_name[name], servicer, add)
 
@@ -254,6 +283,7 @@ def _service_names() -> list[str]:
         module.DESCRIPTOR.services_by_name[name].full_name
         for module, name in (
             (chat_service_pb2, "ChatService"),
+            (content_service_pb2, "ContentService"),
             (openai_service_pb2, "OpenAIService"),
             (model_service_pb2, "ModelService"),
             (routing_service_pb2, "RoutingService"),

@@ -27,6 +27,7 @@ MEBIBYTE = 1024 * 1024
 
 PUBLIC_SERVICES = (
     "llmgateway.v1.ChatService",
+    "llmgateway.v1.ContentService",
     "llmgateway.v1.ModelService",
     "llmgateway.v1.RoutingService",
     "llmgateway.v1.EvaluationService",

@@ -24,6 +24,7 @@ SERVICES = {
     "llmgateway.compat.v1.OpenAIService",
     "llmgateway.v1.AdminService",
     "llmgateway.v1.ChatService",
+    "llmgateway.v1.ContentService",
     "llmgateway.v1.EvaluationService",
     "llmgateway.v1.HealthService",
     "llmgateway.v1.ModelService",

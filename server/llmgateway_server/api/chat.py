@@ -9,6 +9,7 @@ import grpc.aio
 
 from llmgateway.v1 import chat_service_pb2 as pb
 from llmgateway.v1 import chat_service_pb2_grpc
+from llmgateway_server.api.content import Operations
 from llmgateway_server.api.rpc import CURRENT, REQUEST_ID, Rpc
 from llmgateway_server.api.status import failed_event
 from llmgateway_server.errors import GatewayError, invalid_field
@@ -43,8 +44,9 @@ def new_call(rpc: Rpc, request: pb.ChatRequest, *, stream: bool, clock: Clock) -
 class ChatService(chat_service_pb2_grpc.ChatServiceServicer):
     """Hands requests to the pipeline and answers with what comes out."""
 
-    def __init__(self, handler: Handler, clock: Clock) -> None:
+    def __init__(self, handler: Handler, operations: Operations, clock: Clock) -> None:
         self._handler = handler
+        self._operations = operations
         self._clock = clock
 
     async def CompleteChat(self, request: pb.ChatRequest, context: Context) -> pb.ChatResponse:
@@ -71,3 +73,9 @@ class ChatService(chat_service_pb2_grpc.ChatServiceServicer):
                 sequence = event.sequence
                 rpc.last_words = None if event.HasField("finished") else last_words
                 yield event
+
+    async def EmbedContent(self, request: pb.EmbedContentRequest, context: Context) -> pb.EmbedContentResponse:
+        return await self._operations.ask(request, pb.EmbedContentResponse)
+
+    async def CountTokens(self, request: pb.CountTokensRequest, context: Context) -> pb.CountTokensResponse:
+        return await self._operations.ask(request, pb.CountTokensResponse)

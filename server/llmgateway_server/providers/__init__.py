@@ -10,12 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from llmgateway_server.errors import invalid_field
+from llmgateway_server.ports.operations import OperationAdapter
 from llmgateway_server.ports.provider import ChatAdapter, Endpoint
 from llmgateway_server.ports.system import Clock
 from llmgateway_server.providers.client import HttpClient
 from llmgateway_server.providers.fake import FakeAdapter
 from llmgateway_server.providers.http import HttpAdapter
 from llmgateway_server.providers.openai import OpenAIChat
+from llmgateway_server.providers.operations import HttpOperations, Operations
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,9 @@ WIRE_FORMATS: Mapping[str, Callable[[Means], ChatAdapter]] = {
     "openai": lambda means: HttpAdapter(OpenAIChat(), means.client, means.clock),
 }
 """Every wire format, by the name that a provider gives as its `wire_format`."""
+
+OPERATIONS: Mapping[str, Operations] = {}
+"""What each wire format can do besides conversations."""
 
 
 class Providers:
@@ -50,6 +55,10 @@ class Providers:
                 raise invalid_field("provider.wire_format", f"{name!r} is not known; use {', '.join(WIRE_FORMATS)}.")
             adapter = self._adapters[name] = make(self._means)
         return adapter
+
+    def operations(self, endpoint: Endpoint) -> OperationAdapter:
+        """What does for the endpoint what is not a conversation."""
+        return HttpOperations(OPERATIONS.get(endpoint.wire_format, {}))
 
     async def close(self) -> None:
         """Closes all connections. Calls under way fail."""
