@@ -15,14 +15,22 @@ CONNECT, FIRST_EVENT, IDLE, TOTAL, DEADLINE = "connect", "first_event", "idle", 
 """What may run out: the fields of `Timeouts`, and the caller's own deadline."""
 
 
+_SLACK_SECONDS = 0.1
+"""Time between planning an attempt and its beginning, at most."""
+
+
 class Clockwork:
     """The moments by which one attempt must have got somewhere, by the event loop's clock in seconds."""
 
     def __init__(self, call: ProviderCall) -> None:
         self._timeouts = call.timeouts
         self.began = asyncio.get_running_loop().time()
-        self.deadline = call.deadline
-        self.total_at = self.began + call.timeouts.total
+        total_at = self.began + call.timeouts.total
+        # The deadline of a call is the lesser of the caller's and the attempt's own. One that comes with the end of the
+        # attempt is not the caller's: another provider may still have time to answer.
+        of_caller = call.deadline < total_at - _SLACK_SECONDS
+        self.deadline = call.deadline if of_caller else inf
+        self.total_at = total_at if of_caller else min(total_at, call.deadline)
         self.first_event_at = self.began + call.timeouts.first_event
 
     @property

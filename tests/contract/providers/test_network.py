@@ -454,6 +454,16 @@ class TestTime:
 
         assert outcome.reason == "DEADLINE_EXCEEDED"
 
+    @both
+    async def test_deadline_of_the_attempt_is_not_the_callers(self, line: Line, stream: bool) -> None:
+        timeouts = Timeouts(total=0.15)
+        async with raw_server(stalls()) as server:
+            outcome = await line.run(line.call(server.url, stream=stream, seconds=0.15, timeouts=timeouts))
+
+        assert outcome.reason == "PROVIDER_UNAVAILABLE"
+        assert outcome.error is not None
+        assert outcome.error.metadata["timeout"] == "total"
+
     async def test_deadline_within_the_answer(self, line: Line) -> None:
         async with raw_server(stalls(head(line) + chunk(first_text(line)))) as server:
             outcome = await line.run(line.call(server.url, stream=True, seconds=0.15))
