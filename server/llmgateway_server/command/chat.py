@@ -63,13 +63,18 @@ def converse(gateway: Gateway, conversation: Conversation, read: Callable[[], st
     while True:
         try:
             text = read()
-            if text.strip():
-                answer(gateway, conversation, text)
         except EOFError:
             typer.echo()
             return
         except KeyboardInterrupt:
-            note("\nStopped. This turn is forgotten.")
+            typer.echo()
+            continue
+        if not text.strip():
+            continue
+        try:
+            answer(gateway, conversation, text)
+        except KeyboardInterrupt:
+            note("Stopped. This turn is forgotten.")
         except (Mistake, GatewayError) as error:
             report(error)
 

@@ -73,7 +73,8 @@ class Screen:
             self._mid_line = False
 
     def _say(self, text: str) -> None:
-        typer.echo(shown(text, lines=True) if self._terminal else text, nl=False)
+        sys.stdout.write(shown(text, lines=True) if self._terminal else text)
+        sys.stdout.flush()
         self._mid_line = not text.endswith("\n")
 
     def _think(self, text: str) -> None:

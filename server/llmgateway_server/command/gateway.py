@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 Request = TypeVar("Request")
 Reply = TypeVar("Reply")
 
-_MEBIBYTE: Final = 1024 * 1024
 _SECONDS: Final = 30.0
 """How long a call may take that does not stream."""
 
 _PAGE: Final = 1000
 
 _OPTIONS: Final = (
-    ("grpc.max_send_message_length", 32 * _MEBIBYTE),
-    ("grpc.max_receive_message_length", 32 * _MEBIBYTE),
+    # How large a message may be is the gateway's to say.
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
     # Error details travel as metadata. Between the default limits, 8 and 16 KiB, they would be refused at random.
     ("grpc.max_metadata_size", 16 * 1024),
     ("grpc.absolute_max_metadata_size", 32 * 1024),
@@ -39,6 +39,8 @@ _OPTIONS: Final = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.ping_timeout_ms", 10_000),
+    # The gateway decides what is tried again; nothing found in DNS does.
+    ("grpc.service_config_disable_resolution", 1),
 )
 _LOCAL_OPTIONS: Final = (
     # A proxy is for what is far away.
@@ -70,12 +72,12 @@ class Gateway:
         finally:
             call.cancel()
 
-    def create(self, tenant: str, key: ApiKey) -> ApiKey:
+    def create_key(self, tenant: str, key: ApiKey) -> ApiKey:
         """Makes a key, as `Keyring` has it."""
         request = admin_service_pb2.CreateApiKeyRequest(parent=tenant, api_key=key)
         return self._ask(self._admin.CreateApiKey, request)
 
-    def list(self, tenant: str) -> list[ApiKey]:
+    def list_keys(self, tenant: str) -> list[ApiKey]:
         """All keys of a tenant, as `Keyring` has it."""
         found: list[ApiKey] = []
         token = ""
@@ -87,7 +89,7 @@ class Gateway:
             if not token:
                 return found
 
-    def delete(self, name: str) -> None:
+    def delete_key(self, name: str) -> None:
         """Removes a key, as `Keyring` has it."""
         self._ask(self._admin.DeleteApiKey, admin_service_pb2.DeleteApiKeyRequest(name=name))
 
@@ -115,7 +117,7 @@ class Gateway:
         """What to do about an answer that did not come from a gateway."""
         if code is grpc.StatusCode.UNAVAILABLE:
             return (
-                f"cannot reach a gateway at {self.where!r}; "
+                f"no gateway answers at {self.where!r}; "
                 "start one with `llm-gateway serve`, or say where it is with --address"
             )
         if code is grpc.StatusCode.UNIMPLEMENTED:

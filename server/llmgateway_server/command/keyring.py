@@ -40,15 +40,15 @@ class Keyring(Protocol):
         """Where they are, for people."""
         ...
 
-    def create(self, tenant: str, key: ApiKey) -> ApiKey:
+    def create_key(self, tenant: str, key: ApiKey) -> ApiKey:
         """Makes a key of a tenant (`tenants/{tenant}`). What it returns has the secret."""
         ...
 
-    def list(self, tenant: str) -> list[ApiKey]:
+    def list_keys(self, tenant: str) -> list[ApiKey]:
         """All keys of a tenant, by name."""
         ...
 
-    def delete(self, name: str) -> None:
+    def delete_key(self, name: str) -> None:
         """Removes a key, which stops working."""
         ...
 
@@ -68,7 +68,7 @@ class DatabaseKeyring:
     def where(self) -> str:
         return self._database.where
 
-    def create(self, tenant: str, key: ApiKey) -> ApiKey:
+    def create_key(self, tenant: str, key: ApiKey) -> ApiKey:
         try:
             return self._database.wait(self._keys.create(key, caller=SYSTEM, parent=tenant))
         except NotFound as error:
@@ -77,7 +77,7 @@ class DatabaseKeyring:
                 "or run `llm-gateway serve` once, which makes the tenant 'default'"
             ) from error
 
-    def list(self, tenant: str) -> list[ApiKey]:
+    def list_keys(self, tenant: str) -> list[ApiKey]:
         return self._database.wait(self._list(tenant))
 
     async def _list(self, tenant: str) -> list[ApiKey]:
@@ -90,7 +90,7 @@ class DatabaseKeyring:
             if not token:
                 return found
 
-    def delete(self, name: str) -> None:
+    def delete_key(self, name: str) -> None:
         self._database.wait(self._keys.delete(name, caller=SYSTEM))
 
 

@@ -46,7 +46,7 @@ def create(  # noqa: PLR0917 - typer names the arguments
 ) -> None:
     """Make a key and show its secret, this once."""
     with _keyring(address, api_key, plaintext, config) as keyring:
-        key = keyring.create(f"tenants/{tenant}", _draft(name, scope or (), expires_in))
+        key = keyring.create_key(f"tenants/{tenant}", _draft(name, scope or (), expires_in))
         if json:
             show_json({**as_json(key, _now()), "secret": key.secret})
         elif quiet:
@@ -67,7 +67,7 @@ def list_keys(
 ) -> None:
     """List the keys of a tenant, without their secrets. The tenant - stands for all."""
     with _keyring(address, api_key, plaintext, config) as keyring:
-        keys = keyring.list(f"tenants/{tenant}")
+        keys = keyring.list_keys(f"tenants/{tenant}")
         now = _now()
         if json:
             show_json([as_json(key, now) for key in keys])
@@ -92,8 +92,8 @@ def revoke(
     with _keyring(address, api_key, plaintext, config) as keyring:
         from llmgateway_server.command.keyring import find_key
 
-        name = key if key.startswith("tenants/") else find_key(keyring.list(f"tenants/{tenant}"), key)
-        keyring.delete(name)
+        name = key if key.startswith("tenants/") else find_key(keyring.list_keys(f"tenants/{tenant}"), key)
+        keyring.delete_key(name)
         effect = "It no longer works." if address else "A running gateway stops taking it within two seconds."
         show(f"Revoked {name} in {keyring.where}. {effect}")
 

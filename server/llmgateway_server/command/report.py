@@ -75,7 +75,7 @@ def show_json(value: object) -> None:
 
 
 def show_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Writes rows of cells."""
+    """Writes rows of cells, each on one line."""
     clean = [[shown(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         for row in (headings, *clean):
