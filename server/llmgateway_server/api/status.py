@@ -198,7 +198,9 @@ def retry_headers(error: GatewayError) -> list[tuple[str, str]]:
 def openai_body(error: GatewayError) -> dict[str, Any]:
     """The error as OpenAI's clients read it. `Any`: a JSON object."""
     dialect = OPENAI.get(error.reason, _OTHER)
-    code = error.metadata.get("openai_code") or dialect.code
+    code = dialect.code
+    if error.reason == ErrorReason.ERROR_REASON_PROVIDER_REJECTED_REQUEST:  # Of others, ours says more to the caller.
+        code = error.metadata.get("upstream_code") or code
     return {
         "error": {
             "message": _shortened(error.message, _MAX_MESSAGE),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import orjson
+
 from llmgateway_server.errors import invalid_field
 
 Json = dict[str, Any]
@@ -93,6 +95,14 @@ def array(body: Json, name: str, where: str = "") -> list[Any] | None:
     if value is not None and not isinstance(value, list):
         raise wrong_type(where + name, "an array", value)
     return cast("list[Any] | None", value)
+
+
+def json_text(value: object, where: str) -> str:
+    """A value as JSON text. It came from JSON, so only its depth can be in the way."""
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError as error:
+        raise invalid_field(where, "is nested too deep.") from error
 
 
 def objects(items: list[Any], where: str) -> list[tuple[str, Json]]:

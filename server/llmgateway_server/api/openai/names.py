@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from llmgateway_server.api.openai.request import Places
 from llmgateway_server.errors import GatewayError
 
 _RENAMED: Mapping[str, str] = {
@@ -20,28 +21,35 @@ _RENAMED: Mapping[str, str] = {
     "end_user": "user",
     "labels": "metadata",
 }
-_PARTS = re.compile(r"\.parts\[(\d+)\]")
-_RESULT = re.compile(r"\.parts\[\d+\]\.tool_result\.call_id$")
+_PLACE = re.compile(r"^messages\[(\d+)\](?:\.parts\[(\d+)\](?=\.tool_result\b))?")
+_PARTS = re.compile(r"\.parts(?=\[|$)")
 _CALL = re.compile(r"\.parts\[\d+\]\.tool_call\b")
 
 
-def dialect_name(field: str) -> str:
-    """The dialect's name for a field of the native request."""
+def dialect_name(field: str, places: Places = ()) -> str:
+    """The dialect's name for a field of the native request. `places` says where its messages come from."""
     for native, name in _RENAMED.items():
         if field == native or field.startswith((native + ".", native + "[")):
             return name + field.removeprefix(native)
-    field = field.removeprefix("generation.")
-    field = _RESULT.sub(".tool_call_id", field)
-    field = _CALL.sub(".tool_calls", field)
-    field = _PARTS.sub(r".content[\1]", field)
-    return field.removesuffix(".parts") + ".content" if field.endswith(".parts") else field
+    field = _PLACE.sub(lambda found: _place(found, places), field.removeprefix("generation."))
+    field = field.replace(".tool_result.call_id", ".tool_call_id").replace(".tool_result", "")
+    return _PARTS.sub(".content", _CALL.sub(".tool_calls", field))
 
 
-def rename_fields(error: GatewayError) -> GatewayError:
-    """The same error with its field by the dialect's name, in the message too."""
+def _place(found: re.Match[str], places: Places) -> str:
+    """The message of the body that a message, or a result in it, was read from."""
+    message, part = int(found[1]), int(found[2] or 0)
+    if message < len(places):
+        message = places[message][min(part, len(places[message]) - 1)]
+    return f"messages[{message}]"
+
+
+def rename_fields(error: GatewayError, places: Places = ()) -> None:
+    """Gives the field of an error the dialect's name, in the message and the metadata too."""
     if error.field:
-        name = dialect_name(error.field)
+        name = dialect_name(error.field, places)
         if error.message.startswith(error.field):
             error.message = name + error.message.removeprefix(error.field)
+        if error.metadata.get("field") == error.field:
+            error.metadata["field"] = name
         error.field = name
-    return error

@@ -33,24 +33,26 @@ async def interleave(streams: Sequence[AsyncIterator[ChatEvent]]) -> AsyncGenera
             async for event in events:
                 yield 0, event
         return
-    queue: asyncio.Queue[tuple[int, ChatEvent] | None] = asyncio.Queue(_AHEAD)
+    # The queue has no limit of its own, so that the end can be told even where nobody reads any more.
+    queue: asyncio.Queue[tuple[int, ChatEvent] | None] = asyncio.Queue()
+    room = asyncio.Semaphore(_AHEAD)
 
     async def read(index: int, stream: AsyncIterator[ChatEvent]) -> None:
         async with closing(stream) as events:
             async for event in events:
-                await queue.put((index, event))
+                await room.acquire()
+                queue.put_nowait((index, event))
 
     async def read_all() -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                for index, stream in enumerate(streams):
-                    group.create_task(read(index, stream))
-        finally:
-            await queue.put(None)
+        async with asyncio.TaskGroup() as group:
+            for index, stream in enumerate(streams):
+                group.create_task(read(index, stream))
 
     reading = asyncio.create_task(read_all())
+    reading.add_done_callback(lambda _: queue.put_nowait(None))
     try:
         while (item := await queue.get()) is not None:
+            room.release()
             yield item
         try:
             await reading
@@ -58,7 +60,7 @@ async def interleave(streams: Sequence[AsyncIterator[ChatEvent]]) -> AsyncGenera
             raise _first(failures) from failures
     finally:
         reading.cancel()
-        await asyncio.wait((reading,))
+        await asyncio.gather(reading, return_exceptions=True)
 
 
 def _first(failures: BaseExceptionGroup[GatewayError]) -> GatewayError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -81,6 +81,10 @@ _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w=.-]+)*;base64,(.*)", re
 _AUDIO_TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg"}
 
 
+Places = Sequence[Sequence[int]]
+"""For each message of a `ChatRequest`, which messages of the body it was read from: several for results of tools."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChatBody:
     """A request as read: what goes to the pipeline, and what only the dialect knows."""
@@ -92,6 +96,7 @@ class ChatBody:
     """How many answers are wanted, 1 to 8."""
     unknown: tuple[str, ...]
     """Fields that no proto names. They pass through to providers of this dialect."""
+    places: Places
 
 
 def parse_body(data: bytes) -> Json:
@@ -118,20 +123,24 @@ def parse_chat(data: bytes) -> ChatBody:
     messages = fields.array(body, "messages")
     if not messages:
         raise invalid_field("messages", "send at least one message.")
-    for where, message in fields.objects(messages, "messages"):
+    places: list[list[int]] = []
+    for index, (where, message) in enumerate(fields.objects(messages, "messages")):
         _add_message(request, where, message)
+        if len(places) < len(request.messages):
+            places.append([])
+        places[-1].append(index)
     for where, tool in fields.objects(fields.array(body, "tools") or [], "tools"):
         _read_tool(request.tools.add(), where, tool)
     _read_tool_choice(request, body)
     _read_generation(request.generation, body)
     for name, options in (fields.mapping(body, "provider_options") or {}).items():
-        request.provider_options[name] = orjson.dumps(options).decode()
+        request.provider_options[name] = fields.json_text(options, f"provider_options.{name}")
     unknown = {name: value for name, value in body.items() if name not in _KNOWN and value is not None}
     if unknown:
         merged = unknown
         if "openai" in request.provider_options:
             merged = {**unknown, **(fields.mapping(body["provider_options"], "openai", "provider_options.") or {})}
-        request.provider_options["openai"] = orjson.dumps(merged).decode()
+        request.provider_options["openai"] = fields.json_text(merged, "body")
     _read_labels(request, body)
     options = fields.mapping(body, "stream_options") or {}
     return ChatBody(
@@ -140,6 +149,7 @@ def parse_chat(data: bytes) -> ChatBody:
         include_usage=fields.boolean(options, "include_usage", "stream_options.") or False,
         answers=fields.integer(body, "n", low=1, high=MAX_ANSWERS) or 1,
         unknown=tuple(unknown),
+        places=places,
     )
 
 
@@ -304,7 +314,7 @@ def _read_tool(tool: Tool, where: str, body: Json) -> None:
         tool.function.description = fields.text(function, "description", f"{where}.function.")
         parameters = fields.mapping(function, "parameters", f"{where}.function.")
         if parameters is not None:
-            tool.function.parameters_schema = orjson.dumps(parameters).decode()
+            tool.function.parameters_schema = fields.json_text(parameters, f"{where}.function.parameters")
         strict = fields.boolean(function, "strict", f"{where}.function.")
         if strict is not None:
             tool.function.strict = strict
@@ -422,7 +432,7 @@ def _read_format(generation: Generation, body: Json) -> None:
         shape = fields.mapping(schema, "schema", where)
         if shape is None:
             raise invalid_field(f"{where}schema", "is required.")
-        target.schema = orjson.dumps(shape).decode()
+        target.schema = fields.json_text(shape, f"{where}schema")
         strict = fields.boolean(schema, "strict", where)
         if strict is not None:
             target.strict = strict

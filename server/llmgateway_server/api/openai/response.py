@@ -24,6 +24,7 @@ FINISH_REASONS: Mapping[FinishReason, str] = {
     FinishReason.FINISH_REASON_ERROR: "error",
     FinishReason.FINISH_REASON_OTHER: "stop",
 }
+"""Every reason but the one that was not said, which no answer ends with."""
 
 DONE = b"data: [DONE]\n\n"
 
@@ -74,7 +75,7 @@ def _choice(index: int, answer: ChatResponse) -> Json:
         "index": index,
         "message": _message(answer.message.parts),
         "logprobs": _logprobs(answer.logprobs),
-        "finish_reason": FINISH_REASONS.get(answer.finish_reason, "stop"),
+        "finish_reason": FINISH_REASONS[answer.finish_reason],
     }
 
 
@@ -189,7 +190,7 @@ class ChunkWriter:
     def finish(self, reason: FinishReason) -> bytes:
         """The last chunk of the choice."""
         body: Json = {"role": "assistant", "content": ""} if self._first else {}
-        return self._chunk(body, None, FINISH_REASONS.get(reason, "stop"))
+        return self._chunk(body, None, FINISH_REASONS[reason])
 
     def usage(self, usage: Usage) -> bytes:
         """The chunk after the last choice, which says what was used."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import grpc.aio
 import orjson
@@ -36,7 +37,11 @@ Context = grpc.aio.ServicerContext[Any, Any]
 JSON = "application/json"
 EVENTS = "text/event-stream"
 DIALECT = "openai"
-_MAX_WARNINGS = 20
+_PLAIN = "/:@.,+ "
+"""Characters of a model's id that a header shows as they are, besides letters and digits."""
+_MAX_NAME = 80
+_MAX_WARNINGS = 2_048
+"""Most characters of all warnings in a header. What goes beyond is counted."""
 
 
 class OpenAIService(openai_service_pb2_grpc.OpenAIServiceServicer):
@@ -49,8 +54,8 @@ class OpenAIService(openai_service_pb2_grpc.OpenAIServiceServicer):
 
     async def CreateChatCompletion(self, request: HttpBody, context: Context) -> AsyncIterator[HttpBody]:
         rpc = CURRENT.get()
+        body = parse_chat(request.data)
         try:
-            body = parse_chat(request.data)
             if rpc.metadata.get("x-gw-strict") == "true":
                 body.request.strict = True
             body.request.session_id = rpc.metadata.get("x-session-id", "")
@@ -61,14 +66,16 @@ class OpenAIService(openai_service_pb2_grpc.OpenAIServiceServicer):
             else:
                 yield HttpBody(content_type=JSON, data=await self._complete(rpc, body, context))
         except GatewayError as error:
-            raise rename_fields(error) from error
+            rename_fields(error, body.places)
+            raise
 
     async def _complete(self, rpc: Rpc, body: ChatBody, context: Context) -> bytes:
         calls = self._calls(rpc, body)
         answers = await together([self._answer(call) for call in calls])
         usage = answers[0].usage if len(answers) == 1 else add_usage(answer.usage for answer in answers)
+        data = response.whole(answers, answers[0].upstream_model, usage)
         await context.send_initial_metadata(self._headers(rpc, body, calls, answers[0]))
-        return response.whole(answers, answers[0].upstream_model, usage)
+        return data
 
     async def _answer(self, call: Call) -> ChatResponse:
         async with closing(self._handler(call)) as events:
@@ -109,7 +116,7 @@ class OpenAIService(openai_service_pb2_grpc.OpenAIServiceServicer):
         spent = self._clock.monotonic() - rpc.started - max(call.upstream_seconds for call in calls)
         headers = [
             ("x-request-id", rpc.request_id),
-            ("x-gw-served-model", served),
+            ("x-gw-served-model", quote(served, safe=_PLAIN)),
             ("x-gw-served-provider", provider_id),
             ("x-gw-attempts", str(sum(len(call.attempts) for call in calls))),
             ("x-gw-overhead-ms", f"{max(spent, 0.0) * 1000:.3f}"),
@@ -117,10 +124,10 @@ class OpenAIService(openai_service_pb2_grpc.OpenAIServiceServicer):
         warnings = [f"{warning.field}: {warning.message}" for warning in answer.warnings]
         provider = snapshot.providers.get(answer.provider)
         if provider is not None and provider.wire_format != DIALECT:
-            unknown = body.unknown[:_MAX_WARNINGS]
-            warnings += [f"{name[:80]}: {provider_id!r} does not know this field; it was left out." for name in unknown]
+            left_out = f"{provider_id!r} does not know this field; it was left out."
+            warnings += [f"{name[:_MAX_NAME]}: {left_out}" for name in body.unknown]
         if warnings:
-            headers.append(("x-gw-warnings", ascii_json(warnings[:_MAX_WARNINGS])))
+            headers.append(("x-gw-warnings", _header_of(warnings)))
         return tuple(headers)
 
     async def ListModels(
@@ -145,6 +152,19 @@ class OpenAIService(openai_service_pb2_grpc.OpenAIServiceServicer):
             error.field = "model"
             raise error
         yield HttpBody(content_type=JSON, data=orjson.dumps(_model_json(model)))
+
+
+def _header_of(warnings: Sequence[str]) -> str:
+    """As many warnings as a header may hold, as JSON."""
+    shown: list[str] = []
+    room = _MAX_WARNINGS
+    for warning in warnings:
+        room -= len(ascii_json([warning]))
+        if room < 0:
+            shown.append(f"and {len(warnings) - len(shown)} more")
+            break
+        shown.append(warning)
+    return ascii_json(shown)
 
 
 def _error_line(error: GatewayError) -> HttpBody:
