@@ -89,7 +89,7 @@ class SseReader:
             self._at_start = False
             block = block.removeprefix(_BOM)
         frames: list[bytes] = []
-        for event in block.split(b"\n\n"):
+        for event in filter(None, block.split(b"\n\n")):
             # Nearly every event is one line `data: {...}`; the general form costs five times as much.
             frame = event[6:] if event[:6] == b"data: " and b"\n" not in event else _data_of(event)
             if len(frame) > self._limit:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
+import traceback
 import zlib
 from contextlib import aclosing
 from datetime import timedelta
@@ -23,8 +24,8 @@ from tests.contract.providers.formats import SECRET
 from tests.support.raw_server import Connection, Play, chunk, raw_server, response, stream_head
 
 both = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-SOON = 0.1
-"""Seconds within which a connection must be closed."""
+SOON = 0.5
+"""Seconds within which a connection must be closed. It takes a thousandth of it, where the machine has time."""
 
 
 def sends(*pieces: bytes, close: bool = False) -> Play:
@@ -408,7 +409,7 @@ class TestTime:
         assert outcome.reason == "STREAM_BROKEN"
         assert outcome.error is not None
         assert outcome.error.metadata["timeout"] == "idle"
-        assert took < 1
+        assert took < 2
         assert [event.WhichOneof("event") for event in outcome.events] == ["started", "part_delta"]
 
     async def test_text_in_time_is_no_silence(self, line: Line) -> None:
@@ -669,6 +670,8 @@ class TestRefusals:
         assert "***" in outcome.error.message
         assert len(outcome.error.message) <= 500
         assert outcome.error.message.isprintable()
+        assert SECRET not in "".join(traceback.format_exception(outcome.error))
+        assert SECRET not in repr(line.call(server.url, stream=False))
 
     async def test_endless_error_body(self, line: Line) -> None:
         async def play(connection: Connection) -> None:
