@@ -4,9 +4,14 @@ import secrets
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.support.gateway import Gateway, running_gateway
 from tests.support.simulators import SimulatorProcess, simulator
+
+# A busy machine is slow at times, which says nothing of the example that is under test.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 SIMULATOR_KEY = secrets.token_hex(16)
 
