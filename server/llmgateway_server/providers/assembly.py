@@ -7,6 +7,7 @@ that is where the streaming throughput comes from, and without load it changes n
 from __future__ import annotations
 
 from collections.abc import Hashable
+from hashlib import blake2b
 
 from llmgateway.v1.chat_service_pb2 import ChatEvent, Finished, PartDelta
 from llmgateway.v1.content_pb2 import Citation, Logprobs, Media, ProviderState
@@ -140,3 +141,12 @@ class Assembly:
             delta.tool_call.arguments = text
         self._open = None
         self._pieces = []
+
+
+def minted_call_id(request_id: str, response_id: str, number: int) -> str:
+    """An id for a tool call that came without one: unique within the conversation, and the same for the same answer.
+
+    `number` counts the calls of the answer from 0.
+    """
+    seed = f"{request_id}\n{response_id}\n{number}"
+    return f"call_{blake2b(seed.encode(), digest_size=12).hexdigest()}"

@@ -8,21 +8,30 @@ from __future__ import annotations
 import binascii
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
-from typing import Any, cast
+from typing import cast
 
 import orjson
 
 from llmgateway.v1.chat_service_pb2 import ChatEvent, Finished
 from llmgateway.v1.content_pb2 import Citation, FinishReason, Logprobs, Media, ProviderState, TokenLogprob, Usage
 from llmgateway_server.events import broken
-from llmgateway_server.providers.assembly import Assembly
+from llmgateway_server.providers.assembly import Assembly, minted_call_id
 from llmgateway_server.providers.failures import failure, protocol_error, report_of
+from llmgateway_server.providers.json_values import (
+    UNREADABLE,
+    Json,
+    Malformed,
+    check_depth,
+    count_of,
+    details_of,
+    json_list,
+    json_object,
+    json_objects,
+    json_text,
+    text_of,
+)
 from llmgateway_server.providers.openai_request import WIRE_FORMAT, write_state
 from llmgateway_server.providers.wire import Headers
-
-Json = dict[str, Any]
-"""A JSON object as it came. Any: what it holds is looked at before it is used."""
 
 FINISH_REASONS: Mapping[str, FinishReason] = {
     "stop": FinishReason.FINISH_REASON_STOP,
@@ -59,14 +68,6 @@ _EMPTY: Json = {}
 _MAX_DEPTH = 32
 _REPLACED = frozenset({"type", "id", "index", "format", "signature"})
 """Keys whose text is said whole with every piece, where other texts come in pieces."""
-
-
-class _Malformed(ValueError):
-    """A frame is not what the dialect allows."""
-
-
-_UNREADABLE = (ValueError, TypeError, OverflowError)
-"""What reading raises for values of wrong types and sizes: whoever wrote them, it is the frame that is malformed."""
 
 
 class _Call:
@@ -117,7 +118,7 @@ class ChatDecoder:
             self._read(orjson.loads(body), whole=True)
             if self._finished.raw_finish_reason:
                 self._finish()
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise protocol_error("the provider's answer is not a chat completion.") from error
         if not self._done:
             raise protocol_error("the provider's answer does not say why it ended.")
@@ -130,7 +131,7 @@ class ChatDecoder:
                 break
             try:
                 self._read(orjson.loads(frame), whole=False)
-            except _UNREADABLE as error:
+            except UNREADABLE as error:
                 self._skip(error)
         return self._assembly.take()
 
@@ -152,25 +153,25 @@ class ChatDecoder:
 
     def _read(self, value: object, *, whole: bool) -> None:
         """Reads a whole answer or one chunk, whose delta may be missing."""
-        chunk = _object(value)
+        chunk = json_object(value)
         if error := chunk.get("error"):
             raise failure(0, report_of({"error": error}))
         if usage := chunk.get("usage"):
-            self._read_usage(_object(usage))
+            self._read_usage(json_object(usage))
         if not (choices := chunk.get("choices")):
             return
         if not self._started:
             self._start(chunk)
-        for choice in _list(choices):
-            if not (choice := _object(choice)).get("index"):
+        for choice in json_list(choices):
+            if not (choice := json_object(choice)).get("index"):
                 words: object = choice.get("message") if whole else choice.get("delta") or _EMPTY
-                self._read_choice(chunk, choice, _object(words))
+                self._read_choice(chunk, choice, json_object(words))
 
     def _start(self, chunk: Json) -> None:
         created = chunk.get("created")
-        self._response_id = _text(chunk, "id")
+        self._response_id = text_of(chunk, "id")
         self._assembly.start(
-            self._response_id, _text(chunk, "model"), int(created) if isinstance(created, (int, float)) else 0
+            self._response_id, text_of(chunk, "model"), int(created) if isinstance(created, (int, float)) else 0
         )
         self._started = True
 
@@ -181,35 +182,35 @@ class ChatDecoder:
         else:
             self._read_message(delta, content)
         if logprobs := choice.get("logprobs"):
-            self._read_logprobs(_object(logprobs))
+            self._read_logprobs(json_object(logprobs))
         if reason := choice.get("finish_reason"):
-            self._finished.raw_finish_reason = _checked(reason)
-            self._finished.service_tier = _text(chunk, "service_tier")
-            self._finished.system_fingerprint = _text(chunk, "system_fingerprint")
+            self._finished.raw_finish_reason = json_text(reason)
+            self._finished.service_tier = text_of(chunk, "service_tier")
+            self._finished.system_fingerprint = text_of(chunk, "system_fingerprint")
 
     def _read_content(self, content: object) -> None:
         if isinstance(content, str):
             self._assembly.text(content)
             return
-        for piece in _objects(content):
-            if text := _text(piece, "text"):
+        for piece in json_objects(content):
+            if text := text_of(piece, "text"):
                 self._assembly.text(text)
 
     def _read_message(self, delta: Json, content: object) -> None:
         """Reads a message with all that it may have, in the order in which it comes about."""
         if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
-            self._assembly.reasoning(_checked(reasoning))
+            self._assembly.reasoning(json_text(reasoning))
         if content:
             self._read_content(content)
         if refusal := delta.get("refusal"):
-            self._assembly.refusal(_checked(refusal))
+            self._assembly.refusal(json_text(refusal))
         if calls := delta.get("tool_calls"):
-            for call in _objects(calls):
+            for call in json_objects(calls):
                 self._read_call(call)
         if call := delta.get("function_call"):
             self._read_call({"index": 0, "type": "function", "function": call})
         if audio := delta.get("audio"):
-            self._read_audio(_object(audio))
+            self._read_audio(json_object(audio))
         if annotations := delta.get("annotations"):
             self._read_annotations(annotations)
         if not delta.keys() <= _READ:
@@ -217,8 +218,8 @@ class ChatDecoder:
 
     def _read_call(self, item: Json) -> None:
         custom = "custom" in item
-        said = _object(item.get("custom" if custom else "function") or {})
-        name, call_id = _text(said, "name"), _text(item, "id")
+        said = json_object(item.get("custom" if custom else "function") or {})
+        name, call_id = text_of(said, "name"), text_of(item, "id")
         call = self._call_of(item.get("index"), call_id, name)
         if call is None:
             call = self._begin_call(item.get("index"), call_id, name, custom=custom)
@@ -245,26 +246,25 @@ class ChatDecoder:
 
     def _begin_call(self, index: object, call_id: str, name: str, *, custom: bool) -> _Call:
         if not name:
-            raise _Malformed
-        call = _Call(len(self._calls), call_id or self._minted_id(), custom=custom)
+            raise Malformed
+        call = _Call(
+            len(self._calls),
+            call_id or minted_call_id(self._request_id, self._response_id, len(self._calls)),
+            custom=custom,
+        )
         self._calls.append(call)
         if isinstance(index, int):
             self._call_at[index] = call
         self._assembly.tool_call(call.key, call.id, name, custom=custom)
         return call
 
-    def _minted_id(self) -> str:
-        """An id for a call that came without one: unique within the conversation, and the same for the same bytes."""
-        seed = f"{self._request_id}\n{self._response_id}\n{len(self._calls)}"
-        return f"call_{blake2b(seed.encode(), digest_size=12).hexdigest()}"
-
     def _read_audio(self, audio: Json) -> None:
-        media = Media(mime_type=self._audio_type, transcript=_text(audio, "transcript"))
-        if data := _text(audio, "data"):
+        media = Media(mime_type=self._audio_type, transcript=text_of(audio, "transcript"))
+        if data := text_of(audio, "data"):
             media.data = self._decoded(data)
         if isinstance(expires_at := audio.get("expires_at"), int):
             media.expires_at = expires_at
-        if audio_id := _text(audio, "id"):
+        if audio_id := text_of(audio, "id"):
             # The bytes take the place of an id in the part, so the id travels in the part's state.
             self._extras["audio"] = {"id": audio_id}
         self._assembly.audio(media)
@@ -277,17 +277,17 @@ class ChatDecoder:
         try:
             return b64decode(text[:whole], validate=True)
         except binascii.Error as error:
-            raise _Malformed from error
+            raise Malformed from error
 
     def _read_annotations(self, annotations: object) -> None:
-        sources = [_details(annotation, "url_citation") for annotation in _objects(annotations)]
+        sources = [details_of(annotation, "url_citation") for annotation in json_objects(annotations)]
         if citations := [_citation(source) for source in sources if source]:
             self._assembly.citations(citations)
 
     def _read_logprobs(self, logprobs: Json) -> None:
         for field, key in (("content", "text"), ("refusal", "refusal")):
             if tokens := logprobs.get(field):
-                run = Logprobs(tokens=[_token(token) for token in _objects(tokens)], refusal=key == "refusal")
+                run = Logprobs(tokens=[_token(token) for token in json_objects(tokens)], refusal=key == "refusal")
                 self._assembly.logprobs(run, key)
 
     def _read_usage(self, usage: Json) -> None:
@@ -339,25 +339,25 @@ def usage_of(fields: Json) -> Usage | None:
     """Token counts in our terms; None when the object has none. Missing and malformed counts are zero."""
     if "prompt_tokens" not in fields and "completion_tokens" not in fields:
         return None
-    prompt = _details(fields, "prompt_tokens_details")
-    completion = _details(fields, "completion_tokens_details")
+    prompt = details_of(fields, "prompt_tokens_details")
+    completion = details_of(fields, "completion_tokens_details")
     return Usage(
-        input_tokens=_count(fields, "prompt_tokens"),
-        input_cached_tokens=_count(prompt, "cached_tokens") or _count(fields, "prompt_cache_hit_tokens"),
-        input_cache_write_tokens=_count(prompt, "cache_write_tokens"),
-        input_audio_tokens=_count(prompt, "audio_tokens"),
-        output_tokens=_count(fields, "completion_tokens"),
-        output_reasoning_tokens=_count(completion, "reasoning_tokens"),
-        output_audio_tokens=_count(completion, "audio_tokens"),
-        output_accepted_prediction_tokens=_count(completion, "accepted_prediction_tokens"),
-        output_rejected_prediction_tokens=_count(completion, "rejected_prediction_tokens"),
+        input_tokens=count_of(fields, "prompt_tokens"),
+        input_cached_tokens=count_of(prompt, "cached_tokens") or count_of(fields, "prompt_cache_hit_tokens"),
+        input_cache_write_tokens=count_of(prompt, "cache_write_tokens"),
+        input_audio_tokens=count_of(prompt, "audio_tokens"),
+        output_tokens=count_of(fields, "completion_tokens"),
+        output_reasoning_tokens=count_of(completion, "reasoning_tokens"),
+        output_audio_tokens=count_of(completion, "audio_tokens"),
+        output_accepted_prediction_tokens=count_of(completion, "accepted_prediction_tokens"),
+        output_rejected_prediction_tokens=count_of(completion, "rejected_prediction_tokens"),
     )
 
 
 def _keep_unknown(kept: Json, fields: Json, known: frozenset[str]) -> None:
     """Adds the fields that are not known, and not empty, to those that are kept."""
     unknown = {name: value for name, value in fields.items() if name not in known and value}
-    _check_depth(unknown, _MAX_DEPTH)
+    check_depth(unknown, _MAX_DEPTH)
     _extend(kept, unknown)
 
 
@@ -385,7 +385,7 @@ def _extend_list(items: list[object], more: list[object]) -> None:
         if index is None or index not in places:
             items.append(item)
         else:
-            _extend(_object(places[index]), _object(item))
+            _extend(json_object(places[index]), json_object(item))
 
 
 def _index_of(item: object) -> int | None:
@@ -393,72 +393,21 @@ def _index_of(item: object) -> int | None:
     return index if isinstance(index, int) else None
 
 
-def _check_depth(value: object, left: int) -> None:
-    """Raises `_Malformed` for values nested more deeply than any provider needs."""
-    if not left:
-        raise _Malformed
-    if isinstance(value, dict):
-        for inner in cast("Json", value).values():
-            _check_depth(inner, left - 1)
-    elif isinstance(value, list):
-        for inner in cast("list[object]", value):
-            _check_depth(inner, left - 1)
-
-
 def _citation(source: Json) -> Citation:
     return Citation(
-        url=_text(source, "url"),
-        title=_text(source, "title"),
-        start_index=_count(source, "start_index"),
-        end_index=_count(source, "end_index"),
+        url=text_of(source, "url"),
+        title=text_of(source, "title"),
+        start_index=count_of(source, "start_index"),
+        end_index=count_of(source, "end_index"),
     )
 
 
 def _token(fields: Json) -> TokenLogprob:
     logprob = fields.get("logprob")
-    token = TokenLogprob(token=_text(fields, "token"), logprob=logprob if isinstance(logprob, (int, float)) else 0.0)
+    token = TokenLogprob(token=text_of(fields, "token"), logprob=logprob if isinstance(logprob, (int, float)) else 0.0)
     raw = fields.get("bytes")
     if isinstance(raw, list):
         token.raw = bytes(cast("list[int]", raw))
     if alternatives := fields.get("top_logprobs"):
-        token.alternatives.extend(_token(alternative) for alternative in _objects(alternatives))
+        token.alternatives.extend(_token(alternative) for alternative in json_objects(alternatives))
     return token
-
-
-def _object(value: object) -> Json:
-    if isinstance(value, dict):
-        # Written without `cast`, which is a call, since this runs for every chunk.
-        fields: Json = value  # pyright: ignore[reportUnknownVariableType]
-        return fields
-    raise _Malformed
-
-
-def _list(value: object) -> list[object]:
-    if not isinstance(value, list):
-        raise _Malformed
-    return cast("list[object]", value)
-
-
-def _objects(value: object) -> list[Json]:
-    return [_object(item) for item in _list(value)]
-
-
-def _details(fields: Json, name: str) -> Json:
-    value = fields.get(name)
-    return cast("Json", value) if isinstance(value, dict) else {}
-
-
-def _text(fields: Json, name: str) -> str:
-    value = fields.get(name)
-    return _checked(value) if value else ""
-
-
-def _checked(value: object) -> str:
-    if not isinstance(value, str):
-        raise _Malformed
-    return value
-
-
-def _count(fields: Json, name: str) -> int:
-    value = fields.get(name)
-    return max(int(value), 0) if isinstance(value, (int, float)) else 0
