@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmgateway_server.command.options import ApiKey, ConfigFile, Json, Plaintext
-from llmgateway_server.command.report import one_line, show, show_json, show_table
+from llmgateway_server.command.report import Mistake, one_line, show, show_json, show_table
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -117,19 +117,20 @@ def as_json(key: pb.ApiKey, now: datetime) -> dict[str, Any]:
 @contextmanager
 def _keyring(address: str, api_key: str, plaintext: bool, config: str) -> Generator[Keyring]:
     """The keys to work on. What goes wrong in the body is reported, and ends the command."""
-    from llmgateway_server.command.database import REFUSALS, opened
-    from llmgateway_server.command.gateway import connected
-    from llmgateway_server.command.keyring import DatabaseKeyring
     from llmgateway_server.errors import GatewayError
-    from llmgateway_server.settings import SettingsError, load
 
-    with one_line(SettingsError, GatewayError, *REFUSALS):
-        if address:
-            with connected(address, api_key, plaintext=plaintext) as gateway:
-                yield gateway
-        else:
-            with opened(load(config)) as database:
-                yield DatabaseKeyring(database)
+    if address:
+        from llmgateway_server.command.gateway import connected
+
+        with one_line(Mistake, GatewayError), connected(address, api_key, plaintext=plaintext) as gateway:
+            yield gateway
+    else:
+        from llmgateway_server.command.database import REFUSALS, opened
+        from llmgateway_server.command.keyring import DatabaseKeyring
+        from llmgateway_server.settings import SettingsError, load
+
+        with one_line(SettingsError, GatewayError, *REFUSALS), opened(load(config)) as database:
+            yield DatabaseKeyring(database)
 
 
 def _draft(name: str, scopes: list[str] | tuple[()], expires_in: str) -> pb.ApiKey:

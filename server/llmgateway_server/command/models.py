@@ -45,13 +45,15 @@ def list_models(json: Json = False, config: ConfigFile = "") -> None:
 def _models(settings: Settings) -> list[Model]:
     """The models in the database; where no gateway has started yet, those that the first start would make."""
     from llmgateway_server.command.database import exists, opened
-    from llmgateway_server.command.rehearsal import rehearse
 
     if exists(settings):
         with opened(settings) as database:
             found = database.wait(_read(database))
         if found is not None:
             return found
+
+    from llmgateway_server.command.rehearsal import rehearse
+
     return asyncio.run(rehearse(settings.resources))
 
 

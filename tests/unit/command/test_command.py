@@ -89,3 +89,18 @@ def test_a_database_that_cannot_be_used_is_a_mistake(
     [line] = ended.stderr.splitlines()
     assert line.startswith(f"error: {problem}")
     assert "CaNaRy" not in line
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "problem"),
+    [
+        (("chat", "Hi"), "", "there is no API key; set LLMGATEWAY_API_KEY, or make one with `llm-gateway keys create`"),
+        (("chat", "--api-key", "lgw_1"), " \n", "there is nothing to say; give a MESSAGE, or pipe one in"),
+        (("chat", "--api-key", "lgw_1"), b"\xff", "what was piped in is not UTF-8 text"),
+    ],
+)
+def test_a_chat_begins_with_a_key_and_something_to_say(
+    run: Run, words: tuple[str, ...], said: str | bytes, problem: str
+) -> None:
+    ended = run(*words, text=said)
+    assert (ended.exit_code, ended.stdout, ended.stderr) == (2, "", f"error: {problem}\n")
