@@ -33,6 +33,7 @@ def main() -> int:
     duration, warmup = (0.25, 0.1) if options.quick else (options.duration, 0.5)
     notes = Console(stderr=True)
     try:
+        _check_machine()
         with tempfile.TemporaryDirectory(prefix="llm-gateway-bench-") as name:
             folder = Path(name)
             if options.profile:
@@ -63,6 +64,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--duration", type=float, default=4.0, metavar="SECONDS", help="time a row (default 4)")
     parser.add_argument("--profile", action="store_true", help=f"profile the server under one row ({_PROFILED!r})")
     return parser.parse_args()
+
+
+def _check_machine() -> None:
+    if not Path("/proc/self/stat").exists():
+        raise BenchFailed("this machine has no /proc, from which memory and processor time are read; use Linux.")
 
 
 def _console() -> Console:
