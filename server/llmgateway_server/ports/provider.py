@@ -44,6 +44,8 @@ class Endpoint:
     region: str = ""
     script: str = ""
     """Script of a `fake` provider."""
+    max_output_tokens: int = 0
+    """Most tokens that an answer of the model may have, for dialects that want to be told. Zero means not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from llmgateway_server.errors import invalid_field
 from llmgateway_server.ports.operations import OperationAdapter
 from llmgateway_server.ports.provider import ChatAdapter, Endpoint
 from llmgateway_server.ports.system import Clock
+from llmgateway_server.providers.anthropic import AnthropicMessages
 from llmgateway_server.providers.client import HttpClient
 from llmgateway_server.providers.fake import FakeAdapter
 from llmgateway_server.providers.http import HttpAdapter
@@ -30,6 +31,7 @@ class Means:
 
 WIRE_FORMATS: Mapping[str, Callable[[Means], ChatAdapter]] = {
     "fake": lambda means: FakeAdapter(means.clock),
+    "anthropic": lambda means: HttpAdapter(AnthropicMessages(), means.client, means.clock),
     "openai": lambda means: HttpAdapter(OpenAIChat(), means.client, means.clock),
 }
 """Every wire format, by the name that a provider gives as its `wire_format`."""

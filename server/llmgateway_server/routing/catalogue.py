@@ -129,6 +129,8 @@ class Catalogue:
             endpoint = self.endpoint(provider, deployment)
         except LookupError as missing:
             return Served(deployment, model, None, str(missing))
+        if model is not None and model.max_output_tokens:
+            endpoint = replace(endpoint, max_output_tokens=model.max_output_tokens)
         return Served(deployment, model, endpoint)
 
     def endpoint(self, provider: Provider, deployment: Deployment) -> Endpoint:
