@@ -16,6 +16,7 @@ from llmgateway_server.ports.system import Clock
 from llmgateway_server.providers.anthropic import AnthropicMessages
 from llmgateway_server.providers.client import HttpClient
 from llmgateway_server.providers.fake import FakeAdapter
+from llmgateway_server.providers.gemini import Gemini
 from llmgateway_server.providers.http import HttpAdapter
 from llmgateway_server.providers.openai import OpenAIChat
 from llmgateway_server.providers.operations import HttpOperations, Operations
@@ -32,6 +33,7 @@ class Means:
 WIRE_FORMATS: Mapping[str, Callable[[Means], ChatAdapter]] = {
     "fake": lambda means: FakeAdapter(means.clock),
     "anthropic": lambda means: HttpAdapter(AnthropicMessages(), means.client, means.clock),
+    "gemini": lambda means: HttpAdapter(Gemini(), means.client, means.clock),
     "openai": lambda means: HttpAdapter(OpenAIChat(), means.client, means.clock),
 }
 """Every wire format, by the name that a provider gives as its `wire_format`."""

@@ -143,7 +143,7 @@ _KEPT = frozenset({ErrorReason.ERROR_REASON_STREAM_BROKEN, ErrorReason.ERROR_REA
 
 _TOO_LONG_WORDS = re.compile(
     r"context.?(length|window|size)|maximum context|prompt is too long|too many (input )?tokens"
-    r"|exceeds? the (available )?context",
+    r"|exceeds? the (available )?context|token count.{0,40} exceeds",
     re.IGNORECASE,
 )
 _FILTER_WORDS = re.compile(r"content.?(filter|policy|management)|moderation|flagged", re.IGNORECASE)
