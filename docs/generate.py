@@ -84,7 +84,7 @@ def errors_page(files: list[FileDescriptorProto]) -> str:
     ]
     for enum_index, enum in enumerate(file.enum_type):
         for index, value in enumerate(enum.value):
-            reason = ErrorReason.Value(value.name)
+            reason = cast("ErrorReason", ErrorReason.Value(value.name))  # a number, say protoc's stubs
             if reason not in CLASSES:
                 continue
             code = CLASSES[reason].code
@@ -147,7 +147,11 @@ def settings_rows(section: type[BaseModel], path: tuple[str, ...]) -> Iterator[s
 
 
 def _yaml(value: object) -> str:
-    return {None: "null", True: "true", False: "false"}.get(value, str(value)) if not isinstance(value, dict) else "{}"
+    if isinstance(value, dict):
+        return "{}"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "null" if value is None else str(value)
 
 
 def api_page(files: list[FileDescriptorProto]) -> str:

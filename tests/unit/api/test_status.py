@@ -1,7 +1,7 @@
 """How errors look: the table of reasons, the details they carry, and the bodies of foreign dialects."""
 
 import json
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import grpc
 import orjson
@@ -86,7 +86,7 @@ _PRECONDITION = {"CONTENT_FILTERED", "RESOURCE_IN_USE", "GUARDRAIL_BLOCKED"}
 
 
 def error_of(name: str, **fields: Any) -> GatewayError:
-    reason = ErrorReason.Value(f"ERROR_REASON_{name}")
+    reason = cast("ErrorReason", ErrorReason.Value(f"ERROR_REASON_{name}"))  # a number, say protoc's stubs
     return CLASSES[reason](reason, "what happened.", **fields)
 
 
