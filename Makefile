@@ -32,14 +32,16 @@ serve: $(RUNTIME)  ## Run the gateway: gRPC on 127.0.0.1:50051, REST on 127.0.0.
 test: $(DEVELOPMENT)  ## Run the tests (ARGS="-k name" chooses)
 	$(BIN)/python -m pytest $(ARGS)
 
-gen: $(DEVELOPMENT)  ## Write gen/ and the Python client's messages from the protos
+gen: $(DEVELOPMENT)  ## Write generated code from the protos, and pages of docs/ from the code
 	$(BIN)/python proto/generate.py
+	$(BIN)/python docs/generate.py
 
-lint: $(DEVELOPMENT)  ## Check style, types and that the generated code is fresh
+lint: $(DEVELOPMENT)  ## Check style, types and that what is generated is fresh
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 	$(BIN)/python proto/generate.py --check
+	$(BIN)/python docs/generate.py --check
 
 bench: $(DEVELOPMENT)  ## Measure requests a second, latency and memory (ARGS=...)
 	$(BIN)/python -m tests.bench $(ARGS)
