@@ -19,7 +19,7 @@ from llmgateway_server.providers.fake import FakeAdapter
 from llmgateway_server.providers.gemini import Gemini
 from llmgateway_server.providers.http import HttpAdapter
 from llmgateway_server.providers.openai import OpenAIChat
-from llmgateway_server.providers.operations import HttpOperations, Operations
+from llmgateway_server.providers.operations import HttpOperations
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,8 @@ WIRE_FORMATS: Mapping[str, Callable[[Means], ChatAdapter]] = {
 }
 """Every wire format, by the name that a provider gives as its `wire_format`."""
 
-OPERATIONS: Mapping[str, Operations] = {}
-"""What each wire format can do besides conversations."""
+OPERATIONS: Mapping[str, Callable[[Means], OperationAdapter]] = {}
+"""What each wire format can do besides conversations; nothing where it is missing."""
 
 
 class Providers:
@@ -48,6 +48,7 @@ class Providers:
     def __init__(self, clock: Clock) -> None:
         self._means = Means(client=HttpClient(), clock=clock)
         self._adapters: dict[str, ChatAdapter] = {}
+        self._operations: dict[str, OperationAdapter] = {}
 
     def adapter(self, endpoint: Endpoint) -> ChatAdapter:
         """The adapter that speaks the endpoint's wire format. Raises INVALID_FIELD for a format that is not known."""
@@ -62,7 +63,13 @@ class Providers:
 
     def operations(self, endpoint: Endpoint) -> OperationAdapter:
         """What does for the endpoint what is not a conversation."""
-        return HttpOperations(OPERATIONS.get(endpoint.wire_format, {}))
+        name = endpoint.wire_format
+        adapter = self._operations.get(name)
+        if adapter is None:
+            make = OPERATIONS.get(name)
+            adapter = HttpOperations({}, self._means.client, self._means.clock) if make is None else make(self._means)
+            self._operations[name] = adapter
+        return adapter
 
     async def close(self) -> None:
         """Closes all connections. Calls under way fail."""

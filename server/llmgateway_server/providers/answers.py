@@ -39,6 +39,28 @@ class Answer(Protocol):
         ...
 
 
+async def read_whole(response: aiohttp.ClientResponse, expander: Expander, clockwork: Clockwork) -> bytes:
+    """All of a body.
+
+    Raises PROVIDER_PROTOCOL_ERROR for more than `MAX_WHOLE_BYTES` bytes, PROVIDER_UNAVAILABLE for less than all of it.
+    """
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout_at(clockwork.end):
+            while sent := await response.content.readany():
+                for piece in expander.feed(sent):
+                    pieces.append(piece)
+                    size += len(piece)
+                    if size > MAX_WHOLE_BYTES:
+                        raise protocol_error(f"the provider sent an answer of more than {MAX_WHOLE_BYTES} bytes.")
+    except TimeoutError as error:
+        raise clockwork.expired() from error
+    except aiohttp.ClientError as error:
+        raise unavailable("the provider's connection broke within its answer.") from error
+    return b"".join(pieces)
+
+
 class WholeAnswer:
     """An answer that comes in one piece."""
 
@@ -53,28 +75,11 @@ class WholeAnswer:
     async def read(self) -> list[ChatEvent]:
         if self._decoder.done:
             return []
-        try:
-            async with asyncio.timeout_at(self._clockwork.end):
-                body = await self._body()
-        except TimeoutError as error:
-            raise self._clockwork.expired() from error
-        except aiohttp.ClientError as error:
-            raise unavailable("the provider's connection broke within its answer.") from error
+        body = await read_whole(self._response, self._expander, self._clockwork)
         return self._decoder.whole(body, self._response.headers)
 
     def stop(self) -> None:
         """There is no timer to let go of."""
-
-    async def _body(self) -> bytes:
-        pieces: list[bytes] = []
-        size = 0
-        while sent := await self._response.content.readany():
-            for piece in self._expander.feed(sent):
-                pieces.append(piece)
-                size += len(piece)
-                if size > MAX_WHOLE_BYTES:
-                    raise protocol_error(f"the provider sent an answer of more than {MAX_WHOLE_BYTES} bytes.")
-        return b"".join(pieces)
 
 
 class StreamedAnswer:

@@ -15,8 +15,8 @@ import orjson
 
 from llmgateway.v1.errors_pb2 import ErrorReason
 from llmgateway_server.errors import GatewayError, InvalidArgument, ResourceExhausted, Unavailable, not_found
-from llmgateway_server.ports.provider import ProviderCall
 from llmgateway_server.providers.scrubbing import scrub
+from llmgateway_server.providers.wire import OutgoingCall
 
 UPSTREAM_CODE = "upstream_code"
 """Metadata key of the provider's own word for the failure."""
@@ -196,7 +196,7 @@ def unavailable(message: str, *, retryable: bool = True, metadata: dict[str, str
     return Unavailable(ErrorReason.ERROR_REASON_PROVIDER_UNAVAILABLE, message, retryable=retryable, metadata=metadata)
 
 
-def explained(error: GatewayError, call: ProviderCall, *, begun: bool) -> GatewayError:
+def explained(error: GatewayError, call: OutgoingCall, *, begun: bool) -> GatewayError:
     """The error as the caller may see it: with the provider's name, scrubbed, and broken if the answer had begun.
 
     Until then, `STREAM_BROKEN` is a protocol error: nothing was said, so nothing broke.

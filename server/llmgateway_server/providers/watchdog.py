@@ -8,8 +8,8 @@ from math import inf
 
 from llmgateway.v1.errors_pb2 import ErrorReason
 from llmgateway_server.errors import DeadlineExceeded, GatewayError
-from llmgateway_server.ports.provider import ProviderCall
 from llmgateway_server.providers.failures import unavailable
+from llmgateway_server.providers.wire import OutgoingCall
 
 CONNECT, FIRST_EVENT, IDLE, TOTAL, DEADLINE = "connect", "first_event", "idle", "total", "deadline"
 """What may run out: the fields of `Timeouts`, and the caller's own deadline."""
@@ -22,7 +22,7 @@ _SLACK_SECONDS = 0.1
 class Clockwork:
     """The moments by which one attempt must have got somewhere, by the event loop's clock in seconds."""
 
-    def __init__(self, call: ProviderCall) -> None:
+    def __init__(self, call: OutgoingCall) -> None:
         self._timeouts = call.timeouts
         self.began = asyncio.get_running_loop().time()
         total_at = self.began + call.timeouts.total

@@ -13,10 +13,14 @@ from typing import Protocol
 from llmgateway.v1.chat_service_pb2 import ChatEvent
 from llmgateway.v1.content_pb2 import Warning as ChatWarning
 from llmgateway_server.errors import GatewayError
+from llmgateway_server.ports.operations import OperationCall
 from llmgateway_server.ports.provider import ProviderCall
 
 Headers = Mapping[str, str]
 """Headers of an answer. They are looked up by names in lower case."""
+
+OutgoingCall = ProviderCall | OperationCall
+"""One attempt at whatever it is. Both kinds have an endpoint, a deadline and timeouts."""
 
 
 @dataclass(frozen=True, slots=True)
