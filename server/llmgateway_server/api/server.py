@@ -115,8 +115,8 @@ class _GenericOnly:
     """Takes the handlers that generated code offers to a server, but not as registered methods.
 
     For every registered method gRPC keeps a task that waits for its next call, and for every call it waits for all of
-    those tasks anew. With the hundred methods of this gateway that is a fifth of a millisecond a call; generic handlers
-    cost the same whatever their number.
+    those tasks anew. With the hundred methods of this gateway that costs 30 µs a call; generic handlers cost the same
+    whatever their number.
     """
 
     def __init__(self, server: grpc.aio.Server) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from google.protobuf.duration_pb2 import Duration
-
 from llmgateway.v1.content_pb2 import Usage
 from llmgateway.v1.errors_pb2 import ErrorReason
 from llmgateway.v1.model_service_pb2 import Price
@@ -19,6 +17,7 @@ from llmgateway_server.pipeline.call import AnyCall
 from llmgateway_server.ports.provider import Endpoint, Timeouts
 from llmgateway_server.ports.system import Clock, Ids
 from llmgateway_server.routing.catalogue import Served
+from llmgateway_server.times import set_seconds, set_time, to_seconds
 
 DEFAULT_MAX_ATTEMPTS = 4
 
@@ -62,13 +61,13 @@ class Attempts:
             upstream_model=endpoint.upstream_model,
             outcome=Attempt.OUTCOME_CANCELLED,  # Until something better is known.
         )
-        attempt.start_time.FromDatetime(self._clock.now())
+        set_time(attempt.start_time, self._clock.now())
         call.attempts.append(attempt)
         return Try(attempt, served, endpoint, self._clock.monotonic())
 
     def note_first_event(self, trying: Try) -> None:
         """Writes down how long the first event took."""
-        _set_seconds(trying.attempt.first_event_latency, self._clock.monotonic() - trying.started)
+        set_seconds(trying.attempt.first_event_latency, self._clock.monotonic() - trying.started)
 
     def succeed(self, trying: Try, usage: Usage) -> None:
         """Writes down that the answer is whole, and what it cost."""
@@ -89,7 +88,7 @@ class Attempts:
     def end(self, trying: Try) -> None:
         """Writes down how long it took, once."""
         if not trying.attempt.HasField("latency"):
-            _set_seconds(trying.attempt.latency, self._clock.monotonic() - trying.started)
+            set_seconds(trying.attempt.latency, self._clock.monotonic() - trying.started)
 
 
 def most_attempts(policy: RetryPolicy) -> int:
@@ -135,23 +134,13 @@ def tell_attempts(failure: GatewayError, call: AnyCall) -> None:
         )
 
 
-def _set_seconds(duration: Duration, seconds: float) -> None:
-    whole = int(seconds)
-    duration.seconds = whole
-    duration.nanos = int((seconds - whole) * 1_000_000_000)
-
-
 def merged_timeouts(route: RouteTimeouts, default: Timeouts) -> Timeouts:
     """The route's timeouts, and the gateway's where it sets none."""
     if not route.ListFields():
         return default
     return Timeouts(
-        connect=_seconds(route.connect) if route.HasField("connect") else default.connect,
-        first_event=_seconds(route.first_event) if route.HasField("first_event") else default.first_event,
-        idle=_seconds(route.idle) if route.HasField("idle") else default.idle,
-        total=_seconds(route.total) if route.HasField("total") else default.total,
+        connect=to_seconds(route.connect) if route.HasField("connect") else default.connect,
+        first_event=to_seconds(route.first_event) if route.HasField("first_event") else default.first_event,
+        idle=to_seconds(route.idle) if route.HasField("idle") else default.idle,
+        total=to_seconds(route.total) if route.HasField("total") else default.total,
     )
-
-
-def _seconds(duration: Duration) -> float:
-    return duration.seconds + duration.nanos / 1_000_000_000

@@ -24,6 +24,7 @@ from llmgateway_server.ports.provider import ChatAdapter, Endpoint, ProviderCall
 from llmgateway_server.ports.system import Clock, Ids
 from llmgateway_server.routing.catalogue import Served
 from llmgateway_server.routing.planner import Plan, Planner
+from llmgateway_server.times import set_time
 
 
 class Dispatch:
@@ -134,7 +135,7 @@ def _tell(started: Started, call: Call, plan: Plan, endpoint: Endpoint) -> None:
     if not started.response_id:
         started.response_id = f"gw-{call.request_id}"
     if not started.HasField("create_time"):
-        started.create_time.FromDatetime(call.create_time)
+        set_time(started.create_time, call.create_time)
 
 
 def _tell_cost(finished: Finished, call: Call) -> None:

@@ -16,6 +16,7 @@ from llmgateway_server.ports.operations import OperationRequest, OperationRespon
 from llmgateway_server.ports.system import Clock, Ids
 from llmgateway_server.ports.usage import UsageSink
 from llmgateway_server.routing.planner import is_model_name
+from llmgateway_server.times import set_time
 
 _MICROS = 1_000_000
 _UNCHECKED = frozenset({ErrorReason.ERROR_REASON_INVALID_FIELD, ErrorReason.ERROR_REASON_MODEL_NOT_ALLOWED})
@@ -100,7 +101,7 @@ class Meter:
             record.usage.CopyFrom(call.attempts[0].usage)
         else:
             record.usage.CopyFrom(add_usage(attempt.usage for attempt in call.attempts))
-        record.create_time.FromDatetime(call.create_time)
+        set_time(record.create_time, call.create_time)
         costs = [attempt.cost_nanos for attempt in call.attempts if attempt.HasField("cost_nanos")]
         if costs:
             record.cost_nanos = sum(costs)

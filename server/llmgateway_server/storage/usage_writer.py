@@ -62,12 +62,14 @@ class UsageWriter:
         # a write costs a millisecond however little it holds.
         left = len(self._waiting)
         while left:
-            batch = [self._waiting[index] for index in range(min(BATCH, left))]
+            # Taken out while it is written, so that an overflow meanwhile cannot touch it.
+            batch = [self._waiting.popleft() for _ in range(min(BATCH, left))]
             try:
                 await self._records.append(batch)
-            except GatewayError as error:
+            except BaseException as error:
+                self._waiting.extendleft(reversed(batch))
+                if not isinstance(error, GatewayError):
+                    raise
                 _log.warning("usage records wait for the database", extra={"reason": error.reason_name})
                 return
-            for _ in batch:
-                self._waiting.popleft()
-            left -= len(batch)
+            left = min(left - len(batch), len(self._waiting))

@@ -132,7 +132,10 @@ def parse_chat(data: bytes) -> ChatBody:
     for where, tool in fields.objects(fields.array(body, "tools") or [], "tools"):
         _read_tool(request.tools.add(), where, tool)
     _read_tool_choice(request, body)
-    _read_generation(request.generation, body)
+    generation = Generation()
+    _read_generation(generation, body)
+    if generation.ByteSize():
+        request.generation.CopyFrom(generation)
     for name, options in (fields.mapping(body, "provider_options") or {}).items():
         request.provider_options[name] = fields.json_text(options, f"provider_options.{name}")
     unknown = {name: value for name, value in body.items() if name not in _KNOWN and value is not None}
