@@ -165,7 +165,7 @@ class MessageDecoder:
             raise _Malformed
         is_call = fields.get("type") == "tool_use"
         name = _text(fields, "name") if is_call else ""
-        block = _Block(index, fields, is_answer=is_call and name == self._answer_tool)
+        block = _Block(index, fields, is_answer=bool(name) and name == self._answer_tool)
         if is_call and not block.is_answer:
             call_id = _text(fields, "id")
             if not (name and call_id):
@@ -267,6 +267,8 @@ class MessageDecoder:
         self._assembly.state(ProviderState(wire_format=WIRE_FORMAT, data=orjson.dumps(fields)), key)
 
     def _read_message_delta(self, event: Json) -> None:
+        if not self._started:
+            raise _Malformed
         self._read_usage(event)
         self._read_reason(_object(event.get("delta") or {}))
 

@@ -66,15 +66,21 @@ _MIN_THINKING_TOP_P = 0.95
 
 def fallback_tool(request: ChatRequest, model: str) -> AnswerTool | None:
     """The tool that stands for structured output, where the model does not take the schema itself; else None."""
-    if not wants_json(request) or request.tool_choice.mode == ToolChoice.MODE_REQUIRED:
-        # Where a tool of the caller's must be called, this answer is not the one that has the shape.
+    if not wants_json(request) or _takes_schema(request, model):
         return None
-    wanted = request.generation.response_format
-    if wanted.type == ResponseFormat.TYPE_JSON_SCHEMA and profile_of(model).schemas:
-        schema: object = orjson.loads(wanted.schema)
-        if isinstance(schema, dict) and is_closed(cast("Json", schema)):
-            return None
+    if request.tool_choice.mode == ToolChoice.MODE_REQUIRED:
+        # A tool of the caller's must be called, so that this answer is not the one that has the shape.
+        return None
     return answer_tool(request)
+
+
+def _takes_schema(request: ChatRequest, model: str) -> bool:
+    """Whether the request has a schema and the model takes it as it is."""
+    wanted = request.generation.response_format
+    if wanted.type != ResponseFormat.TYPE_JSON_SCHEMA or not profile_of(model).schemas:
+        return False
+    schema: object = orjson.loads(wanted.schema)
+    return isinstance(schema, dict) and is_closed(cast("Json", schema))
 
 
 def messages_body(call: ProviderCall, omissions: Omissions) -> Json:
@@ -198,13 +204,14 @@ class _Body:
         if stops := self._stops():
             body["stop_sequences"] = stops
         output: Json = {"effort": thought.effort} if thought.effort else {}
-        if generation.response_format.type == ResponseFormat.TYPE_JSON_SCHEMA and self._answer is None:
+        if _takes_schema(self._request, self._model):
             schema = orjson.Fragment(generation.response_format.schema)
             output["format"] = {"type": "json_schema", "schema": schema}
         if output:
             body["output_config"] = output
+        given = {field.name for field, _ in generation.ListFields()}
         for name in _LACKED:
-            if getattr(generation, name):
+            if name in given:
                 self._omissions.ignore(f"generation.{name}", "the provider does not have it.")
         if tier := generation.service_tier:
             if tier in _TIERS:

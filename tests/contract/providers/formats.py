@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from llmgateway_server.ports.provider import Credential, Endpoint
+from llmgateway_server.providers.anthropic import AnthropicMessages
 from llmgateway_server.providers.openai import OpenAIChat
 from llmgateway_server.providers.wire import WireFormat
 
@@ -51,6 +54,8 @@ class Format:
     empty_frame: bytes
     """A frame that says nothing, as a part of a stream."""
     base_url: str = "https://provider.example/v1"
+    stream_body: Mapping[str, Any] = field(hash=False, default_factory=lambda: {"stream": True})
+    """Fields of a body that ask for a stream, where a case does not say otherwise."""
 
     @property
     def folder(self) -> Path:
@@ -74,5 +79,24 @@ FORMATS = (
         wire=OpenAIChat(),
         capabilities=frozenset(BEHAVIOURS.values()),
         empty_frame=b'data: {"id":"c","choices":[{"index":0,"delta":{"content":""},"finish_reason":null}]}\n\n',
+        stream_body={"stream": True, "stream_options": {"include_usage": True}},
+    ),
+    Format(
+        name="anthropic",
+        wire=AnthropicMessages(),
+        capabilities=frozenset(
+            [
+                "chat",
+                "image_input",
+                "file_input",
+                "tools",
+                "json_schema",
+                "reasoning",
+                "refusal",
+                "citations",
+                "provider_state",
+            ]
+        ),
+        empty_frame=b'data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":""}}\n\n',
     ),
 )

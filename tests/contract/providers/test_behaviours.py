@@ -49,7 +49,7 @@ def test_streamed_request_differs_only_in_what_asks_for_a_stream(case: Case) -> 
     streamed = orjson.loads(case.format.wire.encode(case.call(stream=True)).body)
 
     assert {name: value for name, value in streamed.items() if value != whole.get(name)} == case.fields["sent"].get(
-        "stream_body", {"stream": True, "stream_options": {"include_usage": True}}
+        "stream_body", case.format.stream_body
     )
 
 
