@@ -16,9 +16,11 @@ from llmgateway_server.ports.system import Clock
 from llmgateway_server.providers.anthropic import AnthropicMessages
 from llmgateway_server.providers.client import HttpClient
 from llmgateway_server.providers.fake import FakeAdapter
+from llmgateway_server.providers.fake_operations import FakeOperations
 from llmgateway_server.providers.gemini import Gemini
 from llmgateway_server.providers.http import HttpAdapter
 from llmgateway_server.providers.openai import OpenAIChat
+from llmgateway_server.providers.openai_operations import OPENAI_OPERATIONS
 from llmgateway_server.providers.operations import HttpOperations
 
 
@@ -38,7 +40,10 @@ WIRE_FORMATS: Mapping[str, Callable[[Means], ChatAdapter]] = {
 }
 """Every wire format, by the name that a provider gives as its `wire_format`."""
 
-OPERATIONS: Mapping[str, Callable[[Means], OperationAdapter]] = {}
+OPERATIONS: Mapping[str, Callable[[Means], OperationAdapter]] = {
+    "fake": lambda _: FakeOperations(),
+    "openai": lambda means: HttpOperations(OPENAI_OPERATIONS, means.client, means.clock),
+}
 """What each wire format can do besides conversations; nothing where it is missing."""
 
 

@@ -42,7 +42,7 @@ _AUDIO_FORMATS = {
     "audio/mpeg": "mp3",
     "audio/mp3": "mp3",
 }
-_RESERVED = frozenset({"stream", "stream_options", "n"})
+_RESERVED = frozenset({"stream", "stream_options", "stream_format", "n"})
 """Fields that decide how the answer is read, which no option may change."""
 
 
@@ -72,7 +72,7 @@ def chat_body(call: ProviderCall, vendor: Vendor, omissions: Omissions) -> Json:
         if profile.stream_usage:
             body["stream_options"] = {"include_usage": True}
     if WIRE_FORMAT in request.provider_options:
-        _put_options(body, request.provider_options[WIRE_FORMAT], omissions)
+        put_options(body, request.provider_options[WIRE_FORMAT], omissions)
     return body
 
 
@@ -446,7 +446,7 @@ def _put_modalities(body: Json, generation: Generation, profile: Profile, *, str
             body["audio"]["voice"] = generation.audio_voice
 
 
-def _put_options(body: Json, text: str, omissions: Omissions) -> None:
+def put_options(body: Json, text: str, omissions: Omissions) -> None:
     """Merges the caller's own fields. What the request says in typed fields stands."""
     field = f"provider_options.{WIRE_FORMAT}"
     try:

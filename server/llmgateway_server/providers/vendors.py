@@ -46,6 +46,18 @@ EFFORTS: Mapping[ReasoningEffort, str] = {
 """The dialect's own words for how much a model thinks."""
 
 
+class Operation(Enum):
+    """What a vendor may have besides chat completions. The value is the path below its base address."""
+
+    EMBEDDINGS = "/embeddings"
+    RERANK = "/rerank"
+    MODERATIONS = "/moderations"
+    TRANSCRIPTIONS = "/audio/transcriptions"
+    TRANSLATIONS = "/audio/translations"
+    SPEECH = "/audio/speech"
+    IMAGES = "/images/generations"
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """What a vendor's servers take, and what they call it."""
@@ -71,6 +83,10 @@ class Profile:
     max_stops: int = 16
     """The most stop texts that are taken."""
     output_modalities: frozenset[str] = frozenset({"text"})
+    dimensions: str = "dimensions"
+    """Field that says how long the vectors of embeddings are to be. Empty means that there is none."""
+    base64_embeddings: bool = False
+    """Whether vectors can be had as base64, which is read five times as fast as numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +99,8 @@ class Vendor:
     """Where the vendor's API is. Empty means that the provider must say it."""
     key_header: str = "authorization"
     key_prefix: str = "Bearer "
+    operations: frozenset[Operation] = frozenset(Operation)
+    """What it has besides chat completions."""
 
 
 _OPENAI = Profile(
@@ -107,6 +125,7 @@ _OPENAI = Profile(
     allowed_tools=True,
     max_stops=4,
     output_modalities=frozenset({"text", "audio"}),
+    base64_embeddings=True,
 )
 
 _COMPATIBLE = Profile(
@@ -129,7 +148,12 @@ _COMPATIBLE = Profile(
 COMPATIBLE = Vendor(name="openai-compatible", profile=_COMPATIBLE)
 """Any server that speaks the dialect: vLLM, llama.cpp, Ollama's `/v1`, LM Studio and so on."""
 
-OPENAI = Vendor(name="openai", profile=_OPENAI, base_url="https://api.openai.com/v1")
+OPENAI = Vendor(
+    name="openai",
+    profile=_OPENAI,
+    base_url="https://api.openai.com/v1",
+    operations=frozenset(Operation) - {Operation.RERANK},
+)
 
 VENDORS: Mapping[str, Vendor] = {vendor.name: vendor for vendor in (OPENAI, COMPATIBLE)}
 """Every vendor, by its name."""
