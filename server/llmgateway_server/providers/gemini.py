@@ -8,7 +8,7 @@ in `gemini_answer.py`, refusals in `gemini_failures.py`.
 from __future__ import annotations
 
 import re
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import orjson
 
@@ -24,7 +24,7 @@ BASE_URL = "https://generativelanguage.googleapis.com/v1beta"
 """The Gemini API, which AI Studio's keys are for."""
 
 _PROJECT = re.compile(r"/projects/[^/]+/locations/[^/]+$")
-_VERTEX_HOST = "aiplatform.googleapis.com"
+_VERTEX = re.compile(r"https://([a-z0-9-]+-)?aiplatform\.googleapis\.com(/|$)")
 
 
 class Gemini:
@@ -36,7 +36,7 @@ class Gemini:
         endpoint = call.endpoint
         base_url = endpoint.base_url or BASE_URL
         in_project = _PROJECT.search(base_url) is not None
-        vertex = in_project or (urlsplit(base_url).hostname or "").endswith(_VERTEX_HOST)
+        vertex = in_project or _VERTEX.match(base_url) is not None
         omissions = Omissions(strict=call.request.strict)
         body = chat_body(call, omissions, vertex=vertex)
         # Without `alt=sse` a stream is one long JSON list.

@@ -168,8 +168,8 @@ class GeminiDecoder:
         if content and (parts := json_object(content).get("parts")):
             for part in json_list(parts):
                 self._read_part(json_object(part))
-        if len(candidate) == 1:
-            return
+            if len(candidate) == 1:
+                return
         if logprobs := candidate.get("logprobsResult"):
             self._read_logprobs(json_object(logprobs))
         self._sources.read(candidate)
@@ -179,6 +179,8 @@ class GeminiDecoder:
                 self._kept[name] = value
         if (reason := text_of(candidate, "finishReason")) and reason != _UNSPECIFIED:
             self._finished.raw_finish_reason = reason
+            # The sources are complete now, and so is the text that they are for.
+            self._name_sources()
 
     def _read_part(self, part: Json) -> None:
         if len(part) == 1 and "text" in part:
@@ -286,14 +288,19 @@ class GeminiDecoder:
         if tier := text_of(usage, "serviceTier") or text_of(usage, "trafficType"):
             self._finished.service_tier = tier
 
-    def _finish(self) -> None:
-        if not self._started:
-            self._start(_EMPTY)
-        for key, citations in self._sources.by_part():
+    def _name_sources(self) -> None:
+        """Leaves the sources with the texts that they are for, those that were not left there yet."""
+        for key, citations in self._sources.take():
             self._assembly.citations(citations, key)
         if self._kept and (key := self._sources.first_text) is not None:
             said = self._states.get(key, State())
             self._assembly.state(write_state(State(part=said.part, answer=self._kept)), key)
+            self._kept = {}
+
+    def _finish(self) -> None:
+        if not self._started:
+            self._start(_EMPTY)
+        self._name_sources()
         self._finished.finish_reason = self._finish_reason()
         self._assembly.finish(self._finished)
         self._done = True

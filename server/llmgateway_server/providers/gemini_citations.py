@@ -5,7 +5,7 @@ The provider counts in bytes of UTF-8, from the beginning of the answer's text; 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from llmgateway.v1.content_pb2 import Citation
@@ -38,7 +38,7 @@ class Sources:
     def __init__(self) -> None:
         self._texts: list[tuple[int, list[str]]] = []
         self._cited: dict[_Source, None] = {}
-        self._grounding: Json = _EMPTY
+        self._taken: set[_Source] = set()
 
     @property
     def first_text(self) -> int | None:
@@ -54,7 +54,7 @@ class Sources:
         self._texts[-1][1].append(text)
 
     def read(self, candidate: Json) -> None:
-        """Reads the sources that a candidate names. Citations add up, while what grounds an answer is told anew."""
+        """Reads the sources that a candidate names. Frames may name them again."""
         if cited := candidate.get("citationMetadata"):
             fields = json_object(cited)
             # The Gemini API and Vertex AI have a name each for the list.
@@ -62,13 +62,14 @@ class Sources:
                 place = (count_of(source, "startIndex"), count_of(source, "endIndex"))
                 self._cited[_Source(*place, text_of(source, "uri"), text_of(source, "title"))] = None
         if grounding := candidate.get("groundingMetadata"):
-            self._grounding = json_object(grounding)
+            self._cited.update(dict.fromkeys(_grounded(json_object(grounding))))
 
-    def by_part(self) -> Iterator[tuple[int, list[Citation]]]:
-        """The citations of each text part that has some, with the part's key."""
-        sources = [*self._cited, *_grounded(self._grounding)]
+    def take(self) -> Iterable[tuple[int, list[Citation]]]:
+        """The citations since the last call, of each text part that has some, with the part's key."""
+        sources = [source for source in self._cited if source not in self._taken]
         if not sources or not self._texts:
-            return
+            return ()
+        self._taken.update(sources)
         texts = [(key, "".join(pieces)) for key, pieces in self._texts]
         raw = "".join(text for _, text in texts).encode()
         found: dict[int, list[Citation]] = {}
@@ -81,7 +82,7 @@ class Sources:
                     )
                     break
                 start, end = start - len(text), max(end - len(text), 0)
-        yield from found.items()
+        return found.items()
 
 
 def _characters(raw: bytes, count: int) -> int:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 
@@ -25,7 +25,7 @@ _INSTRUCTIONS = frozenset({Role.ROLE_SYSTEM, Role.ROLE_DEVELOPER})
 _NOT_SIGNED = "skip_thought_signature_validator"
 """What the provider takes in the place of a signature, for calls that its model did not make."""
 
-_YOUTUBE = frozenset({"www.youtube.com", "youtube.com", "m.youtube.com", "youtu.be"})
+_YOUTUBE = re.compile(r"https://((www\.|m\.)?youtube\.com|youtu\.be)/")
 _TYPES: Mapping[str, str] = {
     "png": "image/png",
     "jpg": "image/jpeg",
@@ -227,8 +227,7 @@ class Contents:
 
     def _url(self, url: str, field: str) -> str:
         """An address that the provider fetches. Vertex AI fetches any, the Gemini API its own files and YouTube."""
-        host = urlsplit(url).hostname or ""
-        if self._vertex or host in _YOUTUBE or url.startswith(f"{FILES_URL}/files/"):
+        if self._vertex or _YOUTUBE.match(url) or url.startswith(f"{FILES_URL}/files/"):
             return url
         raise unsupported(field, "the provider does not fetch addresses; send the data.")
 

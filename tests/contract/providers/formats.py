@@ -9,6 +9,7 @@ from typing import Any
 
 from llmgateway_server.ports.provider import Credential, Endpoint
 from llmgateway_server.providers.anthropic import AnthropicMessages
+from llmgateway_server.providers.gemini import Gemini
 from llmgateway_server.providers.openai import OpenAIChat
 from llmgateway_server.providers.wire import WireFormat
 
@@ -98,5 +99,12 @@ FORMATS = (
             ]
         ),
         empty_frame=b'data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":""}}\n\n',
+    ),
+    Format(
+        name="gemini",
+        wire=Gemini(),
+        capabilities=frozenset(BEHAVIOURS.values()) - {"custom_tools"},
+        empty_frame=b'data: {"candidates":[{"content":{"parts":[{"text":""}],"role":"model"},"index":0}]}\n\n',
+        stream_body={},
     ),
 )
