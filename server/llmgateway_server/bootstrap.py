@@ -64,6 +64,7 @@ from llmgateway_server.pipeline.validate import validate
 from llmgateway_server.ports.provider import Credential, Timeouts
 from llmgateway_server.ports.storage import Store
 from llmgateway_server.providers import WIRE_FORMATS, Providers
+from llmgateway_server.providers.acceptance import accept
 from llmgateway_server.routing.catalogue import Catalogue
 from llmgateway_server.routing.planner import Planner
 from llmgateway_server.settings import Settings, find_credential, provider_variables
@@ -118,7 +119,7 @@ async def open_core(settings: Settings) -> Core:
         catalogue = Catalogue(lambda reference: Credential(find_credential(reference)))
         collections = {
             name: Collection(kind, store, clock=clock, ids=ids, on_change=catalogue.apply)
-            for name, kind in kinds(wire_formats=frozenset(WIRE_FORMATS)).items()
+            for name, kind in kinds(wire_formats=frozenset(WIRE_FORMATS), accepts_provider=accept).items()
         }
         admin_key = settings.admin_key.get_secret_value() if settings.admin_key else ""
         first_start = await ensure_first_resources(store, clock=clock, ids=ids, admin_key=admin_key)

@@ -4756,7 +4756,7 @@ class Provider(betterproto2.Message):
 
     wire_format: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    The dialect that the provider speaks: `openai` or `fake`.
+    The dialect that the provider speaks, such as `openai`, `anthropic` or `fake`.
     """
 
     base_url: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
