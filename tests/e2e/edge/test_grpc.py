@@ -92,7 +92,7 @@ async def test_what_is_not_listed_is_not_reached(channel: grpc.aio.Channel, upst
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await channel.unary_unary(path)(b"")
     assert caught.value.code() in {grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNKNOWN}
-    assert not upstream.received
+    assert not upstream.reached
 
 
 async def test_an_unknown_method_of_a_known_service_is_the_servers_to_refuse(
@@ -134,10 +134,18 @@ async def test_grpc_web_that_cannot_be_read_is_refused(http: httpx.AsyncClient, 
     assert not upstream.received
 
 
+async def test_grpc_passes_without_http_2(http: httpx.AsyncClient, upstream: Upstream) -> None:
+    upstream.answer = answers(ChatResponse(response_id="r"))
+    response = await http.post(METHOD, content=framed(ChatRequest()), headers={"content-type": "application/grpc"})
+    assert ChatResponse.FromString(frames(response.content)[0][1]).response_id == "r"
+
+
 async def test_a_grpc_path_speaks_grpc_alone(http: httpx.AsyncClient, upstream: Upstream) -> None:
     response = await http.post(METHOD, json={})
     assert (response.status_code, response.json()["code"]) == (415, 3)
-    assert not upstream.received
+    response = await http.get(METHOD)
+    assert (response.status_code, response.headers["allow"]) == (405, "POST")
+    assert not upstream.reached
 
 
 class TestDeadlines:
@@ -154,6 +162,18 @@ class TestDeadlines:
     async def test_a_long_one_is_cut(self, channel: grpc.aio.Channel, upstream: Upstream) -> None:
         await chat_service_pb2_grpc.ChatServiceStub(channel).CompleteChat(ChatRequest(), timeout=1e6)
         assert upstream.last.time_remaining == pytest.approx(60.0, abs=1.0)
+
+    async def test_one_that_passes_is_said(self, channel: grpc.aio.Channel, upstream: Upstream) -> None:
+        async def never(request: ChatRequest, context: Context) -> AsyncIterator[Message]:
+            await asyncio.Event().wait()
+            yield ChatResponse()
+
+        upstream.answer = never
+        # Said by Envoy: the client itself waits longer.
+        call = channel.unary_unary(METHOD)(b"", metadata=(("grpc-timeout", "50m"),))
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
     async def test_none_stays_none(self, channel: grpc.aio.Channel, upstream: Upstream) -> None:
         await chat_service_pb2_grpc.ChatServiceStub(channel).CompleteChat(ChatRequest())
@@ -177,7 +197,7 @@ async def test_a_header_that_grpc_cannot_parse_harms_nobody(
     for _ in range(3):
         assert (await http.post("/v1/chat/completions", json={}, headers=[header])).status_code == 200
         await http.post(METHOD, content=framed(ChatRequest()), headers=[*WEB.items(), header])
-        await http.post(METHOD, content=b"", headers=[("content-type", "application/grpc"), header])
+        await http.post(METHOD, content=framed(ChatRequest()), headers=[("content-type", "application/grpc"), header])
     stub = chat_service_pb2_grpc.ChatServiceStub(channel)
     calls = [
         stub.CompleteChat(
@@ -202,7 +222,7 @@ class TestPublic:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await channel.unary_unary(f"/{service}/ListTenants")(b"")
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-        assert not upstream.received
+        assert not upstream.reached
 
     @pytest.mark.parametrize("path", ["/api/v1/tenants", "/api/v1/tenants/t", "/api/v1/tenants/t/apiKeys"])
     async def test_nor_by_rest(self, http: httpx.AsyncClient, upstream: Upstream, path: str) -> None:

@@ -14,7 +14,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from llmgateway.v1.chat_service_pb2 import ChatEvent, ChatRequest, ChatResponse, Failed
 from llmgateway.v1.content_pb2 import Usage
-from tests.e2e.edge.upstream import Context, Upstream, answers, fails
+from tests.e2e.edge.upstream import MEBIBYTE, Context, Upstream, answers, fails
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
 
@@ -39,6 +39,11 @@ async def test_json_becomes_a_message_and_back(http: httpx.AsyncClient, upstream
     assert request.model == "models/meta/llama3:8b"
     assert request.messages[0].parts[0].text == "hi"
     assert request.generation.max_output_tokens == 7
+
+
+async def test_a_large_answer_comes_whole(http: httpx.AsyncClient, upstream: Upstream) -> None:
+    upstream.answer = answers(ChatResponse(response_id="x" * (5 * MEBIBYTE)))
+    assert len((await http.post(COMPLETE, json=QUESTION)).json()["responseId"]) == 5 * MEBIBYTE
 
 
 @pytest.mark.parametrize("model", ["routes/fast", "useCases/chat"])

@@ -167,7 +167,7 @@ async def test_an_envoy_that_dies_comes_back_on_its_port(
 async def test_an_envoy_that_keeps_dying_is_given_up(
     options: EdgeOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("llmgateway_server.edge._FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr("llmgateway_server.edge.supervisor._FIRST_PAUSE_SECONDS", 0.001)
     async with running(options) as edge:
         broken = tmp_path / "envoy"
         broken.write_text("#!/bin/sh\nprintf 'critical\\tmain\\tno luck today\\n' >&2; exit 3\n")
@@ -183,7 +183,7 @@ async def test_an_envoy_that_keeps_dying_is_given_up(
 async def test_stop_ends_the_watch_even_between_two_tries(
     options: EdgeOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llmgateway_server.edge._FIRST_PAUSE_SECONDS", 60.0)
+    monkeypatch.setattr("llmgateway_server.edge.supervisor._FIRST_PAUSE_SECONDS", 60.0)
     async with running(options) as edge, asyncio.timeout(5), asyncio.TaskGroup() as tasks:
         tasks.create_task(edge.watch())
         assert edge.pid

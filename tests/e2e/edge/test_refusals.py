@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections import defaultdict
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,17 +82,16 @@ async def test_every_path_of_the_services_takes_its_methods_and_names_them_to_ot
     for path, allowed in paths.items():
         form = path.startswith("/v1/audio/tr")
         headers = {"content-type": "multipart/form-data; boundary=x"} if form else JSON
-        for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"):
-            with subtests.test(path=path, method=method):
+        with subtests.test(path=path):
+            for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"):
                 upstream.reset()
                 response = await http.request(method, path, headers=headers)
                 if method in allowed:
-                    assert response.status_code == 200
-                    assert len(upstream.received) == 1
+                    assert (method, response.status_code, len(upstream.received)) == (method, 200, 1)
                 else:
-                    assert response.status_code == 405
+                    assert (method, response.status_code) == (method, 405)
                     assert response.headers["allow"] == ", ".join(sorted(allowed))
-                    assert not upstream.received
+                    assert not upstream.reached
 
 
 async def test_a_wrong_method_is_405_in_json(http: httpx.AsyncClient) -> None:
@@ -274,6 +275,37 @@ async def test_a_server_that_goes_away_is_503_and_comes_back(http: httpx.AsyncCl
     assert (await http.get("/v1/models")).status_code == 503
     await upstream.start()
     assert (await http.get("/v1/models")).status_code == 200
+
+
+class TestOverload:
+    """More than Envoy is allowed."""
+
+    @pytest.fixture
+    def options(self, upstream: Upstream) -> EdgeOptions:
+        return EdgeOptions(listen="127.0.0.1:0", upstream=upstream.address, max_connections=2)
+
+    async def test_connections_over_the_limit_are_closed_and_the_others_served(self, edge: Edge) -> None:
+        connections = [await raw.connect(edge.address) for _ in range(3)]
+        try:
+            answered = 0
+            for reader, writer in connections:
+                writer.write(raw.request("GET", "/v1/models"))
+                with suppress(asyncio.IncompleteReadError, ConnectionResetError):
+                    answered += (await raw.read_answer(reader)).status == 200
+            assert answered == 2
+        finally:
+            for _, writer in connections:
+                writer.close()
+
+    async def test_memory_over_the_limit_is_503(self, upstream: Upstream) -> None:
+        edge = Edge(EdgeOptions(listen="127.0.0.1:0", upstream=upstream.address, heap_limit=4 * MEBIBYTE))
+        await edge.start()
+        async with httpx.AsyncClient(base_url=f"http://{edge.address}", trust_env=False) as http, asyncio.timeout(10):
+            while (response := await http.get("/v1/models")).status_code == 200:
+                pass  # Envoy looks at its memory four times a second.
+        await edge.stop()
+        assert_openai(response, 503, "server_error", "service_unavailable")
+        assert response.headers["retry-after"] == "1"
 
 
 class TestLargeAnswers:

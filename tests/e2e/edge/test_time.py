@@ -13,7 +13,8 @@ import pytest
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.message import Message
 
-from llmgateway_server.edge import Edge, EdgeOptions, render
+from llmgateway_server.edge import Edge, EdgeOptions
+from llmgateway_server.edge.configuration import render
 from tests.e2e.edge import raw
 from tests.e2e.edge.upstream import Context, Upstream
 

@@ -3,42 +3,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast
 
 import grpc
 import grpc.aio
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf import descriptor_pool
-from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection
 
-from llmgateway.compat.v1 import openai_service_pb2
-from llmgateway.v1 import (
-    admin_service_pb2,
-    chat_service_pb2,
-    evaluation_service_pb2,
-    health_service_pb2,
-    model_service_pb2,
-    routing_service_pb2,
-)
-
 MEBIBYTE = 1024 * 1024
 
-SERVICES = [
-    *openai_service_pb2.DESCRIPTOR.services_by_name.values(),
-    *chat_service_pb2.DESCRIPTOR.services_by_name.values(),
-    *model_service_pb2.DESCRIPTOR.services_by_name.values(),
-    *routing_service_pb2.DESCRIPTOR.services_by_name.values(),
-    *evaluation_service_pb2.DESCRIPTOR.services_by_name.values(),
-    *admin_service_pb2.DESCRIPTOR.services_by_name.values(),
-    *health_service_pb2.DESCRIPTOR.services_by_name.values(),
-    *health_pb2.DESCRIPTOR.services_by_name.values(),
-]
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def _services() -> Iterator[ServiceDescriptor]:
+    """Every service of the protos, and gRPC's health."""
+    protos = FileDescriptorSet.FromString((ROOT / "gen/descriptors.binpb").read_bytes())
+    for file in protos.file:
+        if file.service:
+            module = import_module(file.name.removesuffix(".proto").replace("/", ".") + "_pb2")
+            yield from module.DESCRIPTOR.services_by_name.values()
+    yield cast("ServiceDescriptor", health_pb2.DESCRIPTOR.services_by_name["Health"])
+
+
+SERVICES = list(_services())
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Behaviour = Callable[[Any, Context], AsyncIterator[Message]]
@@ -73,6 +70,8 @@ class Upstream:
     options: Mapping[str, int] = field(default_factory=lambda: OPTIONS)
     answer: Behaviour | None = None
     received: list[Received] = field(default_factory=list)
+    reached: list[str] = field(default_factory=list)
+    """Every path that was asked for, of known services or not."""
     server: grpc.aio.Server | None = None
     port: int = 0
 
@@ -90,6 +89,7 @@ class Upstream:
     def reset(self) -> None:
         self.answer = None
         self.received.clear()
+        self.reached.clear()
 
     @property
     def last(self) -> Received:
@@ -101,6 +101,7 @@ class _Handlers(grpc.GenericRpcHandler):
         self._upstream = upstream
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+        self._upstream.reached.append(handler_call_details.method)
         service, _, name = handler_call_details.method.removeprefix("/").partition("/")
         if not any(service == known.full_name for known in SERVICES):
             return None
