@@ -6,7 +6,7 @@ from llmgateway.v1.chat_service_pb2 import ChatRequest
 from llmgateway.v1.model_service_pb2 import Provider
 from llmgateway_server.ports.provider import Credential, Endpoint, ProviderCall
 from llmgateway_server.providers import fake_script
-from llmgateway_server.providers.vendors import vendor_of
+from llmgateway_server.providers.vendors import OPENAI, vendor_of
 
 
 def accept(provider: Provider) -> None:
@@ -23,5 +23,5 @@ def accept(provider: Provider) -> None:
     )
     if provider.wire_format == fake_script.WIRE_FORMAT:
         fake_script.script_of(ProviderCall(ChatRequest(), endpoint, stream=False, deadline=0.0))
-    if provider.vendor:
+    if provider.vendor and provider.wire_format == OPENAI.name:
         vendor_of(endpoint)
