@@ -179,10 +179,8 @@ class MessageDecoder:
         self._blocks[index] = block
 
     def _read_delta(self, event: Json) -> None:
-        block, delta = self._blocks.get(event["index"]), _object(event["delta"])
-        if block is None:
-            raise _Malformed
-        kind = delta.get("type")
+        block, delta = self._blocks[event["index"]], _object(event["delta"])
+        kind = delta["type"]
         if kind == "text_delta":
             if text := _checked(delta["text"]):
                 self._grow_text(block, text)

@@ -24,6 +24,7 @@ Block = Json | orjson.Fragment
 """A piece of a turn. A fragment is a piece that goes back as the very bytes that came."""
 
 USER, ASSISTANT = "user", "assistant"
+_ROLES: Mapping[Role, str] = {Role.ROLE_USER: USER, Role.ROLE_ASSISTANT: ASSISTANT}
 THINKING_BLOCKS = frozenset({"thinking", "redacted_thinking"})
 
 _IMAGE_TYPES: Mapping[str, str] = {
@@ -102,7 +103,8 @@ def write_conversation(messages: Sequence[Message], omissions: Omissions, marks:
     """The conversation in the dialect's terms. Raises UNSUPPORTED_FEATURE for what it cannot express."""
     writer = _Writer(omissions, marks)
     for index, message in enumerate(messages):
-        writer.add(message, f"messages[{index}]")
+        if not writer.add_plain(message):
+            writer.add(message, f"messages[{index}]")
     conversation = writer.conversation
     if not conversation.turns or conversation.turns[0].role != USER:
         raise unsupported("messages", "the provider wants the user to begin the conversation.")
@@ -115,6 +117,20 @@ class _Writer:
         self._omissions = omissions
         self._marks = marks
         self._told: set[str] = set()
+
+    def add_plain(self, message: Message) -> bool:
+        """Adds a message of nothing but one text, as nearly all are. Tells whether it was one."""
+        role, parts = _ROLES.get(message.role), message.parts
+        if role is None or len(parts) != 1 or message.name:
+            return False
+        part = parts[0]
+        text = part.text
+        if not text or text.isspace() or part.HasField("provider_state") or part.HasField("cache_mark"):
+            return False
+        turn = self._turn(role)
+        turn.blocks.append({"type": "text", "text": text})
+        turn.ends_in_text = True
+        return True
 
     def add(self, message: Message, where: str) -> None:
         """Adds a message. Neighbours with one role become one turn; a message that says nothing becomes none."""
