@@ -8,9 +8,9 @@ A case has a `name` and `steps`, or is itself one step. A step says what to send
 - `rest` / `grpc`: a request of one transport alone: `method`, `path`, `headers` and one of `json`, `text`, `base64`; or
   a `method` and `base64`. The other transport passes over the step. Any of the bytes may be repeated by `times`.
 - `as`: whose key is sent, `admin` if nothing is said. `metadata`: further headers.
-- `expect`: `code` (OK), `reason`, `field`, `says` (a piece of the message), `http`, `reply` (the first answer), `first`,
-  `last` and `count` of all answers, `openai` (the error of the dialect), `headers`. Only what is named is compared;
-  texts between slashes are patterns. `rest` and `grpc` in it hold for one transport alone.
+- `expect`: `code` (OK), `reason`, `field`, `says` (a piece of the message), `http`, `reply` (the first answer),
+  `first`, `last` and `count` of all answers, `openai` (the error of the dialect), `headers`. Only what is named is
+  compared, and a text between slashes is a pattern. `rest` and `grpc` in it hold for one transport alone.
 - `save`: values of the first answer, by their paths, that later steps write as `${name}`.
 
 `${acme}` and `${other}` are tenants, `${id}` is new for each run, and `${x*9}` is a character nine times. What a case

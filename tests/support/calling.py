@@ -1,6 +1,5 @@
 """Calls the gateway by gRPC or by REST, and tells what came of it in one shape."""
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -178,7 +177,7 @@ def _read(response: httpx.Response) -> Reply:
         return Reply("", response.status_code, message=message, headers=headers, error=body, content_type=content_type)
     info = next((detail for detail in body.get("details", ()) if "reason" in detail), {})
     return Reply(
-        _CODES.get(body.get("code"), ""),
+        _CODES.get(body.get("code", -1), ""),
         response.status_code,
         reason=info.get("reason", ""),
         field=info.get("metadata", {}).get("field", ""),
@@ -194,8 +193,3 @@ _CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 def bearer(key: str) -> tuple[tuple[str, str], ...]:
     """The metadata that a key goes in; nothing for no key."""
     return (("authorization", f"Bearer {key}"),) if key else ()
-
-
-def decoded(value: Any) -> Any:
-    """A JSON value with `{base64: TEXT}` taken for the bytes it stands for."""
-    return base64.b64decode(value["base64"]) if isinstance(value, dict) and set(value) == {"base64"} else value

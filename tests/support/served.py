@@ -1,10 +1,12 @@
 """The whole gateway in this process, as `bootstrap` composes it, without its edge."""
 
+import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from llmgateway_server.bootstrap import Core, Servers, build_servers, open_core
 from llmgateway_server.settings import Settings
@@ -18,28 +20,33 @@ class Served:
     servers: Servers
     address: str
     """Where it speaks gRPC, `host:port`."""
+    admin_address: str
+    """Where it serves Admin; the same where that is not apart."""
     key: str = field(repr=False)
     """The admin key."""
 
 
 @asynccontextmanager
-async def served_gateway(folder: Path) -> AsyncIterator[Served]:
-    """Serves on a free port, with a database in a folder, until left."""
+async def served_gateway(folder: Path, **settings_fields: Any) -> AsyncGenerator[Served]:
+    """Serves on free ports, with a database in a folder, until left. `Any`: values of any setting."""
     key = f"lgw_{secrets.token_hex(24)}"
     settings = Settings(
         database_url=f"sqlite+aiosqlite:///{folder / 'gateway.db'}",  # pyright: ignore[reportArgumentType]
         admin_key=key,  # pyright: ignore[reportArgumentType]
         edge=False,
+        **settings_fields,
     )
     core = await open_core(settings)
     try:
         servers = build_servers(core)
-        port = servers.public.add_insecure_port("127.0.0.1:0")
-        await servers.public.start()
+        listening = [server for server in (servers.public, servers.admin) if server is not None]
+        ports = [server.add_insecure_port("127.0.0.1:0") for server in listening]
+        for server in listening:
+            await server.start()
         await servers.health.set_ready(ready=True)
         try:
-            yield Served(core, servers, f"127.0.0.1:{port}", key)
+            yield Served(core, servers, f"127.0.0.1:{ports[0]}", f"127.0.0.1:{ports[-1]}", key)
         finally:
-            await servers.public.stop(1.0)
+            await asyncio.gather(*(server.stop(1.0) for server in listening))
     finally:
         await core.close()

@@ -55,6 +55,20 @@ def message_of(method: MethodDescriptor, fields: dict[str, Any]) -> Message:
     return json_format.ParseDict(fields, GetMessageClass(method.input_type)())
 
 
+def placeholder(method: MethodDescriptor, tenant: str = "tenants/none", last: str = "thing") -> dict[str, Any]:
+    """The fields that a method's path needs, each with a name of the right form: a tenant's, and things in it."""
+    rule = cast("http_pb2.HttpRule", cast("Any", method.GetOptions()).Extensions[annotations_pb2.http])
+    path = str(getattr(rule, rule.WhichOneof("pattern") or ""))
+    fields: dict[str, Any] = {}
+    for name, pattern in _VARIABLE.findall(path):
+        ids = pattern.replace("tenants/*", tenant, 1) if pattern else "*"
+        target = fields
+        for step in name.split(".")[:-1]:
+            target = target.setdefault(step, {})
+        target[name.rpartition(".")[2]] = ids.replace("**", last).replace("*", last)
+    return fields
+
+
 def rest_of(method: MethodDescriptor, message: Message) -> RestRequest:
     """The REST request for a message: the first binding whose path the message fits."""
     rule = cast("http_pb2.HttpRule", cast("Any", method.GetOptions()).Extensions[annotations_pb2.http])

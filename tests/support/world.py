@@ -1,7 +1,7 @@
 """Two tenants and keys of every sort, on a gateway that others use too; all of it is taken away at the end."""
 
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,7 +56,7 @@ async def ask(transport: GrpcTransport, key: str, name: str, fields: Mapping[str
 
 
 @asynccontextmanager
-async def world_of(address: str, key: str) -> AsyncIterator[World]:
+async def world_of(address: str, key: str) -> AsyncGenerator[World]:
     """Makes a world on a gateway, by its admin key, and takes it away when left."""
     mark = secrets.token_hex(4)
     world = World(
