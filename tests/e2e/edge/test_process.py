@@ -262,8 +262,11 @@ asyncio.run(main())
 
 
 @linux
-async def test_envoy_dies_with_the_gateway() -> None:
-    gateway = await asyncio.create_subprocess_exec(sys.executable, "-c", GATEWAY, stdout=subprocess.PIPE)
+async def test_envoy_dies_with_the_gateway(sockets: Path) -> None:
+    # A gateway that is killed leaves its directory behind; here it goes with the test's own.
+    environment = {**os.environ, "TMPDIR": str(sockets)}
+    command = (sys.executable, "-c", GATEWAY)
+    gateway = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, env=environment)
     assert gateway.stdout is not None
     envoy = os.pidfd_open(int(await gateway.stdout.readline()))
     gateway.kill()
