@@ -19,6 +19,7 @@ from llmgateway_server.providers.fake import FakeAdapter
 from llmgateway_server.providers.fake_operations import FakeOperations
 from llmgateway_server.providers.gemini import Gemini
 from llmgateway_server.providers.http import HttpAdapter
+from llmgateway_server.providers.ollama import OllamaChat
 from llmgateway_server.providers.openai import OpenAIChat
 from llmgateway_server.providers.openai_operations import OPENAI_OPERATIONS
 from llmgateway_server.providers.operations import HttpOperations
@@ -36,6 +37,7 @@ WIRE_FORMATS: Mapping[str, Callable[[Means], ChatAdapter]] = {
     "fake": lambda means: FakeAdapter(means.clock),
     "anthropic": lambda means: HttpAdapter(AnthropicMessages(), means.client, means.clock),
     "gemini": lambda means: HttpAdapter(Gemini(), means.client, means.clock),
+    "ollama": lambda means: HttpAdapter(OllamaChat(), means.client, means.clock),
     "openai": lambda means: HttpAdapter(OpenAIChat(), means.client, means.clock),
 }
 """Every wire format, by the name that a provider gives as its `wire_format`."""

@@ -12,6 +12,7 @@ class Omissions:
     def __init__(self, *, strict: bool) -> None:
         self._strict = strict
         self._warnings: list[ChatWarning] = []
+        self._told: set[str] = set()
 
     @property
     def warnings(self) -> tuple[ChatWarning, ...]:
@@ -21,6 +22,12 @@ class Omissions:
     def ignore(self, field: str, message: str) -> None:
         """Says that a field is left out. Raises UNSUPPORTED_FEATURE where the caller wants it strict."""
         self._note(ChatWarning.CODE_FIELD_IGNORED, field, message)
+
+    def ignore_once(self, what: str, field: str, message: str) -> None:
+        """Says of the first field of a kind that it is left out. Others of the kind go without a word."""
+        if what not in self._told:
+            self._told.add(what)
+            self.ignore(field, message)
 
     def lose(self, field: str, message: str) -> None:
         """Says that a field is passed on with a loss. Raises UNSUPPORTED_FEATURE where the caller wants it strict."""

@@ -13,7 +13,7 @@ from typing import cast
 import orjson
 
 from llmgateway.v1.chat_service_pb2 import ChatEvent, Finished
-from llmgateway.v1.content_pb2 import Citation, FinishReason, Logprobs, Media, ProviderState, TokenLogprob, Usage
+from llmgateway.v1.content_pb2 import Citation, FinishReason, Logprobs, Media, ProviderState, Usage
 from llmgateway_server.events import broken
 from llmgateway_server.providers.assembly import Assembly, minted_call_id
 from llmgateway_server.providers.failures import failure, protocol_error, report_of
@@ -31,6 +31,7 @@ from llmgateway_server.providers.json_values import (
     text_of,
 )
 from llmgateway_server.providers.openai_request import WIRE_FORMAT, write_state
+from llmgateway_server.providers.token_logprobs import token_logprob
 from llmgateway_server.providers.wire import Headers
 
 FINISH_REASONS: Mapping[str, FinishReason] = {
@@ -287,7 +288,9 @@ class ChatDecoder:
     def _read_logprobs(self, logprobs: Json) -> None:
         for field, key in (("content", "text"), ("refusal", "refusal")):
             if tokens := logprobs.get(field):
-                run = Logprobs(tokens=[_token(token) for token in json_objects(tokens)], refusal=key == "refusal")
+                run = Logprobs(
+                    tokens=[token_logprob(token) for token in json_objects(tokens)], refusal=key == "refusal"
+                )
                 self._assembly.logprobs(run, key)
 
     def _read_usage(self, usage: Json) -> None:
@@ -400,14 +403,3 @@ def _citation(source: Json) -> Citation:
         start_index=count_of(source, "start_index"),
         end_index=count_of(source, "end_index"),
     )
-
-
-def _token(fields: Json) -> TokenLogprob:
-    logprob = fields.get("logprob")
-    token = TokenLogprob(token=text_of(fields, "token"), logprob=logprob if isinstance(logprob, (int, float)) else 0.0)
-    raw = fields.get("bytes")
-    if isinstance(raw, list):
-        token.raw = bytes(cast("list[int]", raw))
-    if alternatives := fields.get("top_logprobs"):
-        token.alternatives.extend(_token(alternative) for alternative in json_objects(alternatives))
-    return token

@@ -10,8 +10,9 @@ from typing import Any
 from llmgateway_server.ports.provider import Credential, Endpoint
 from llmgateway_server.providers.anthropic import AnthropicMessages
 from llmgateway_server.providers.gemini import Gemini
+from llmgateway_server.providers.ollama import OllamaChat
 from llmgateway_server.providers.openai import OpenAIChat
-from llmgateway_server.providers.wire import WireFormat
+from llmgateway_server.providers.wire import Framing, WireFormat
 
 CASES = Path(__file__).parent / "cases"
 SECRET = "secret-of-the-gateway-0123456789"
@@ -62,6 +63,20 @@ class Format:
     def folder(self) -> Path:
         return CASES / self.name
 
+    @property
+    def frame_end(self) -> bytes:
+        """What ends a frame."""
+        return b"\n\n" if self.wire.framing is Framing.SSE else b"\n"
+
+    @property
+    def keep_alive(self) -> bytes:
+        """Bytes between frames that mean nothing."""
+        return b": still here\n\n" if self.wire.framing is Framing.SSE else b"\n"
+
+    def frame(self, data: bytes) -> bytes:
+        """A frame of a stream with this payload."""
+        return (b"data: " if self.wire.framing is Framing.SSE else b"") + data + self.frame_end
+
     def endpoint(self, *, base_url: str = "", vendor: str = "", model: str = "model-1") -> Endpoint:
         return Endpoint(
             deployment="deployments/under-test",
@@ -106,5 +121,11 @@ FORMATS = (
         capabilities=frozenset(BEHAVIOURS.values()) - {"custom_tools"},
         empty_frame=b'data: {"candidates":[{"content":{"parts":[{"text":""}],"role":"model"},"index":0}]}\n\n',
         stream_body={},
+    ),
+    Format(
+        name="ollama",
+        wire=OllamaChat(),
+        capabilities=frozenset(["chat", "image_input", "tools", "json_schema", "logprobs", "reasoning"]),
+        empty_frame=b'{"model":"m","message":{"role":"assistant","content":""},"done":false}\n',
     ),
 )

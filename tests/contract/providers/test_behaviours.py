@@ -85,6 +85,8 @@ class TestStreamedAnswer:
 
     @pytest.mark.parametrize("newline", [b"\r\n", b"\r"], ids=["CRLF", "CR"])
     def test_is_read_with_other_line_ends(self, case: Case, newline: bytes) -> None:
+        if newline == b"\r" and case.format.wire.framing is not Framing.SSE:
+            pytest.skip("only server-sent events may have lines that end in CR")
         body = case.stream.replace(b"\n", newline)
 
         assert folded(decode(case, [body])) == case.answer
@@ -110,7 +112,7 @@ class TestStreamedAnswer:
 
     def test_survives_one_malformed_frame_and_not_two(self, case: Case) -> None:
         for garbage in (b"{", b"[]", b"5", b"null", b'"text"', b"\xff\xfe"):
-            frame = b"data: " + garbage + b"\n\n" if case.format.wire.framing is Framing.SSE else garbage + b"\n"
+            frame = case.format.frame(garbage)
 
             assert folded(decode(case, [frame + case.stream])) == case.answer
             with pytest.raises(GatewayError) as caught:

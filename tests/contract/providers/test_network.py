@@ -74,7 +74,8 @@ def head(line: Line) -> bytes:
 
 def first_text(line: Line) -> bytes:
     """The recorded stream up to and with its first text."""
-    return line.text.stream[: line.text.stream.index(b"\n\n", line.text.stream.index(b"Hello")) + 2]
+    stream, end = line.text.stream, line.format.frame_end
+    return stream[: stream.index(end, stream.index(b"Hello")) + len(end)]
 
 
 class TestTransfer:
@@ -167,7 +168,7 @@ class TestTransfer:
         assert len(server.requests[0].body) > 5_000_000
 
     async def test_malformed_frame_is_skipped_and_told(self, line: Line, caplog: pytest.LogCaptureFixture) -> None:
-        body = line.text.stream.replace(b"\n\n", b"\n\ndata: {oops\n\n", 1)
+        body = line.text.stream.replace(line.format.frame_end, line.format.frame_end + line.format.frame(b"{oops"), 1)
         async with raw_server(sends(answer(line, stream=True, body=body))) as server:
             with caplog.at_level(logging.WARNING):
                 outcome = await line.run(line.call(server.url, stream=True))
@@ -381,7 +382,7 @@ class TestTime:
         async def play(connection: Connection) -> None:
             await connection.send(head(line))
             while True:
-                await connection.send(chunk(b": still here\n\n"))
+                await connection.send(chunk(line.format.keep_alive))
                 await asyncio.sleep(0.01)
 
         async with raw_server(play) as server:
@@ -393,7 +394,7 @@ class TestTime:
 
     @pytest.mark.parametrize("keeps", ["comments", "empty deltas"])
     async def test_signs_of_life_are_no_text(self, line: Line, keeps: str) -> None:
-        frame = b": still here\n\n" if keeps == "comments" else line.format.empty_frame
+        frame = line.format.keep_alive if keeps == "comments" else line.format.empty_frame
 
         async def play(connection: Connection) -> None:
             await connection.send(head(line) + chunk(first_text(line)))
@@ -414,7 +415,9 @@ class TestTime:
 
     async def test_text_in_time_is_no_silence(self, line: Line) -> None:
         text = first_text(line)
-        events = [text, *([text[text.rindex(b"data:") :]] * 8), line.text.stream.removeprefix(text)]
+        end = line.format.frame_end
+        last = text.removesuffix(end).rpartition(end)[2] + end
+        events = [text, *([last] * 8), line.text.stream.removeprefix(text)]
 
         async def play(connection: Connection) -> None:
             await connection.send(head(line))
