@@ -36,7 +36,7 @@ class Limits(_Section):
     rest_body_bytes: int = Field(32 * MEBIBYTE, ge=64 * 1024, le=256 * MEBIBYTE)
     """Largest body of a REST request, in bytes. Larger ones are answered with 413."""
 
-    message_bytes: int = Field(48 * MEBIBYTE, ge=64 * 1024, le=512 * MEBIBYTE)
+    message_bytes: int = Field(64 * MEBIBYTE, ge=64 * 1024, le=512 * MEBIBYTE)
     """Largest gRPC message, in bytes. Larger than REST's limit, because a message may outgrow the JSON it came from."""
 
     metadata_bytes: int = Field(16 * 1024, ge=4 * 1024, le=64 * 1024)
