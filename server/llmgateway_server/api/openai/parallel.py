@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeGuard
 
 from llmgateway.v1.chat_service_pb2 import ChatEvent, ChatResponse
 from llmgateway_server.errors import GatewayError
@@ -18,11 +19,9 @@ async def together(answers: Sequence[Coroutine[Any, Any, ChatResponse]]) -> list
     """Runs calls at the same time. When one fails, the others are cancelled and its error is raised."""
     if len(answers) == 1:
         return [await answers[0]]
-    try:
+    with _ungrouped():
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(answer) for answer in answers]
-    except* GatewayError as failures:
-        raise _first(failures) from failures
     return [task.result() for task in tasks]
 
 
@@ -54,18 +53,34 @@ async def interleave(streams: Sequence[AsyncIterator[ChatEvent]]) -> AsyncGenera
         while (item := await queue.get()) is not None:
             room.release()
             yield item
-        try:
+        with _ungrouped():
             await reading
-        except* GatewayError as failures:
-            raise _first(failures) from failures
     finally:
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
+
+
+@contextmanager
+def _ungrouped() -> Generator[None]:
+    """Raises the first of several `GatewayError` as it is. A group that holds anything else stays a group.
+
+    `except*` would say it in a line, but before Python 3.11.4 what is raised inside it comes out in a group again.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as failures:
+        if not _all_ours(failures):
+            raise
+        raise _first(failures) from failures
+
+
+def _all_ours(failures: BaseExceptionGroup[BaseException]) -> TypeGuard[BaseExceptionGroup[GatewayError]]:
+    return failures.split(GatewayError)[1] is None
 
 
 def _first(failures: BaseExceptionGroup[GatewayError]) -> GatewayError:
     failure: BaseException = failures
     while isinstance(failure, BaseExceptionGroup):
         failure = failure.exceptions[0]
-    assert isinstance(failure, GatewayError)  # noqa: S101 - `except*` let nothing else in
+    assert isinstance(failure, GatewayError)  # noqa: S101 - `_all_ours` let nothing else in
     return failure
