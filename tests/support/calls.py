@@ -15,9 +15,9 @@ from llmgateway.v1.routing_service_pb2 import Route, UseCase
 from llmgateway_server.errors import GatewayError
 from llmgateway_server.pipeline.call import Call
 from llmgateway_server.ports.provider import Credential
+from llmgateway_server.ports.system import Clock
 from llmgateway_server.principal import Principal
 from llmgateway_server.routing.catalogue import Catalogue
-from tests.support.system import StillClock
 
 TENANT = "tenants/acme"
 KEY = f"{TENANT}/apiKeys/laptop"
@@ -45,7 +45,7 @@ def question(words: str = "one two", *, model: str = "models/a") -> ChatRequest:
 
 def call_of(
     request: ChatRequest,
-    clock: StillClock,
+    clock: Clock,
     *,
     caller: Principal | None = None,
     stream: bool = True,

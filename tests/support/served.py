@@ -44,9 +44,12 @@ async def served_gateway(folder: Path, **settings_fields: Any) -> AsyncGenerator
         for server in listening:
             await server.start()
         await servers.health.set_ready(ready=True)
+        writing = asyncio.create_task(core.usage.run())
         try:
             yield Served(core, servers, f"127.0.0.1:{ports[0]}", f"127.0.0.1:{ports[-1]}", key)
         finally:
             await asyncio.gather(*(server.stop(1.0) for server in listening))
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
     finally:
         await core.close()

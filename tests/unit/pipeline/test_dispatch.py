@@ -18,8 +18,8 @@ from llmgateway.v1.content_pb2 import Usage
 from llmgateway.v1.errors_pb2 import ErrorReason
 from llmgateway.v1.routing_service_pb2 import Attempt
 from llmgateway_server.errors import CLASSES, DeadlineExceeded, GatewayError
-from llmgateway_server.pipeline.call import Call
 from llmgateway_server.pipeline.attempts import FALLS_BACK
+from llmgateway_server.pipeline.call import Call
 from llmgateway_server.pipeline.dispatch import Dispatch
 from llmgateway_server.ports.provider import Timeouts
 from llmgateway_server.routing.planner import Planner
