@@ -191,7 +191,7 @@ def build_servers(core: Core) -> Servers:
     health = Health(_service_names(), [_storage_probe(core.store)], clock.now())
     operations = Operations(_operations(core, meter, planner), clock)
     chat = ChatService(handler, operations, clock)
-    openai = OpenAIService(handler, lambda: core.catalogue.snapshot, clock)
+    openai = OpenAIService(handler, operations, lambda: core.catalogue.snapshot, clock)
     admin = AdminService(
         KeyRotation(core.collections["api_keys"], clock=clock, ids=ids),
         RecordList(UsageRecord, core.store.usage_records),

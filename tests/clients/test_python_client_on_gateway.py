@@ -151,7 +151,12 @@ async def test_models_keys_and_health_are_at_hand(client: GatewayClient) -> None
     assert (await client.health.check_readiness()).status == "ok"
 
 
+async def test_texts_become_vectors(client: GatewayClient) -> None:
+    answer = await client.chat.embed_content(v1.EmbedContentRequest(model="models/fake/echo", texts=["a", "b"]))
+    assert [len(each.values) for each in answer.embeddings] == [64, 64]
+
+
 async def test_what_is_not_built_yet_says_so(client: GatewayClient) -> None:
     with pytest.raises(errors.Unimplemented) as caught:
-        await client.chat.embed_content(v1.EmbedContentRequest(model="models/fake/echo", texts=["a"]))
+        await client.evaluation.list_datasets(v1.ListDatasetsRequest(parent="tenants/default"))
     assert caught.value.reason is v1.ErrorReason.FEATURE_DISABLED

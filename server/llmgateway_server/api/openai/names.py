@@ -45,11 +45,15 @@ def _place(found: re.Match[str], places: Places) -> str:
 
 
 def rename_fields(error: GatewayError, places: Places = ()) -> None:
-    """Gives the field of an error the dialect's name, in the message and the metadata too."""
+    """Gives the field of an error of a conversation the dialect's name, in the message and the metadata too."""
     if error.field:
-        name = dialect_name(error.field, places)
-        if error.message.startswith(error.field):
-            error.message = name + error.message.removeprefix(error.field)
-        if error.metadata.get("field") == error.field:
-            error.metadata["field"] = name
-        error.field = name
+        rename_field(error, dialect_name(error.field, places))
+
+
+def rename_field(error: GatewayError, name: str) -> None:
+    """Gives the field of an error another name, in the message and the metadata too."""
+    if error.message.startswith(error.field):
+        error.message = name + error.message.removeprefix(error.field)
+    if error.metadata.get("field") == error.field:
+        error.metadata["field"] = name
+    error.field = name

@@ -114,7 +114,11 @@ def parse_body(data: bytes) -> Json:
 
 def parse_chat(data: bytes) -> ChatBody:
     """Reads a request. Raises INVALID_FIELD that names the field as the caller wrote it."""
-    body = parse_body(data)
+    return read_chat(parse_body(data))
+
+
+def read_chat(body: Json) -> ChatBody:
+    """Reads a request that is JSON already."""
     request = ChatRequest(
         model=fields.required_text(body, "model"),
         end_user=fields.text(body, "safety_identifier") or fields.text(body, "user"),
@@ -207,9 +211,7 @@ def _add_tool_result(request: ChatRequest, where: str, body: Json) -> None:
     if isinstance(content, str):
         result.parts.add(text=content)
     else:
-        turn = Message()
-        _add_parts(turn, f"{where}.content", content)
-        result.parts.extend(turn.parts)
+        result.parts.extend(read_parts(f"{where}.content", content))
 
 
 def _read_tool_call(call: ToolCall, where: str, body: Json) -> None:
@@ -226,6 +228,13 @@ def _read_tool_call(call: ToolCall, where: str, body: Json) -> None:
         call.custom = True
     else:
         raise invalid_field(f"{where}.type", f"must be function or custom; got {kind!r}.")
+
+
+def read_parts(where: str, content: object) -> Sequence[Part]:
+    """The parts of an array of them."""
+    turn = Message()
+    _add_parts(turn, where, content)
+    return turn.parts
 
 
 def _add_parts(message: Message, where: str, content: object) -> None:
@@ -460,6 +469,4 @@ def _read_modalities(generation: Generation, body: Json) -> None:
 def _joined_text(content: object, where: str) -> str:
     if isinstance(content, str):
         return content
-    turn = Message()
-    _add_parts(turn, where, content)
-    return "".join(part.text for part in turn.parts)
+    return "".join(part.text for part in read_parts(where, content))

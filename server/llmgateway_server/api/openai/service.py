@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote
+from typing import Any, Protocol
 
 import grpc.aio
 import orjson
@@ -14,43 +13,54 @@ from google.api.httpbody_pb2 import HttpBody
 
 from llmgateway.compat.v1 import openai_service_pb2 as pb
 from llmgateway.compat.v1 import openai_service_pb2_grpc
-from llmgateway.v1.chat_service_pb2 import ChatEvent, ChatRequest, ChatResponse, Started
-from llmgateway.v1.content_pb2 import Usage
+from llmgateway.v1.chat_service_pb2 import ChatEvent, ChatRequest, ChatResponse, PartDelta, Started
+from llmgateway.v1.content_pb2 import FinishReason, Usage
+from llmgateway.v1.content_service_pb2 import SynthesizeSpeechResponse
 from llmgateway.v1.model_service_pb2 import Model
 from llmgateway_server.api.chat import new_call
+from llmgateway_server.api.content import Operations
 from llmgateway_server.api.openai import response
-from llmgateway_server.api.openai.names import rename_fields
+from llmgateway_server.api.openai.audio import SPEECH, TRANSCRIPTIONS, TRANSLATIONS
+from llmgateway_server.api.openai.completions import LOSS, TextWriter, parse_completion, whole_completion
+from llmgateway_server.api.openai.headers import AnswerHeaders
+from llmgateway_server.api.openai.names import rename_field, rename_fields
+from llmgateway_server.api.openai.operations import (
+    EMBEDDINGS,
+    IMAGES,
+    JSON,
+    MODERATIONS,
+    RERANK,
+    OperationBody,
+    OperationDialect,
+)
 from llmgateway_server.api.openai.parallel import interleave, together
 from llmgateway_server.api.openai.request import ChatBody, parse_chat
 from llmgateway_server.api.rpc import CURRENT, Rpc
-from llmgateway_server.api.status import ascii_json, openai_body
+from llmgateway_server.api.status import openai_body
 from llmgateway_server.errors import GatewayError, not_found
 from llmgateway_server.events import add_usage, fold
 from llmgateway_server.pipeline import Call, Handler
-from llmgateway_server.pipeline.closing import closing
+from llmgateway_server.pipeline.closing import closing, closing_operation
 from llmgateway_server.ports.system import Clock
 from llmgateway_server.principal import Principal
 from llmgateway_server.routing.catalogue import Snapshot
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-JSON = "application/json"
 EVENTS = "text/event-stream"
-DIALECT = "openai"
-_PLAIN = "/:@.,+ "
-"""Characters of a model's id that a header shows as they are, besides letters and digits."""
-_MAX_NAME = 80
-_MAX_WARNINGS = 2_048
-"""Most characters of all warnings in a header. What goes beyond is counted."""
 
 
 class OpenAIService(openai_service_pb2_grpc.OpenAIServiceServicer):
     """Reads OpenAI's JSON, runs the pipeline and answers in kind."""
 
-    def __init__(self, handler: Handler, snapshot: Callable[[], Snapshot], clock: Clock) -> None:
+    def __init__(
+        self, handler: Handler, operations: Operations, snapshot: Callable[[], Snapshot], clock: Clock
+    ) -> None:
         self._handler = handler
+        self._operations = operations
         self._snapshot = snapshot
         self._clock = clock
+        self._headers = AnswerHeaders(snapshot, clock)
 
     async def CreateChatCompletion(self, request: HttpBody, context: Context) -> AsyncIterator[HttpBody]:
         rpc = CURRENT.get()
@@ -58,37 +68,116 @@ class OpenAIService(openai_service_pb2_grpc.OpenAIServiceServicer):
         try:
             if rpc.metadata.get("x-gw-strict") == "true":
                 body.request.strict = True
-            body.request.session_id = rpc.metadata.get("x-session-id", "")
-            if body.stream:
-                async with aclosing(self._stream(rpc, body, context)) as chunks:
-                    async for chunk in chunks:
-                        yield HttpBody(content_type=EVENTS, data=chunk)
-            else:
-                yield HttpBody(content_type=JSON, data=await self._complete(rpc, body, context))
+            async with aclosing(self._converse(rpc, [body], context, _CHAT)) as answers:
+                async for answer in answers:
+                    yield answer
         except GatewayError as error:
             rename_fields(error, body.places)
             raise
 
-    async def _complete(self, rpc: Rpc, body: ChatBody, context: Context) -> bytes:
-        calls = self._calls(rpc, body)
+    async def CreateCompletion(self, request: HttpBody, context: Context) -> AsyncIterator[HttpBody]:
+        rpc = CURRENT.get()
+        bodies = parse_completion(request.data, strict=rpc.metadata.get("x-gw-strict") == "true")
+        try:
+            async with aclosing(self._converse(rpc, bodies, context, _COMPLETION)) as answers:
+                async for answer in answers:
+                    yield answer
+        except GatewayError as error:
+            rename_fields(error)
+            raise
+
+    async def CreateEmbedding(self, request: HttpBody, context: Context) -> AsyncIterator[HttpBody]:
+        yield await self._operate(EMBEDDINGS, request, context)
+
+    async def CreateModeration(self, request: HttpBody, context: Context) -> AsyncIterator[HttpBody]:
+        yield await self._operate(MODERATIONS, request, context)
+
+    async def CreateRerank(self, request: HttpBody, context: Context) -> AsyncIterator[HttpBody]:
+        yield await self._operate(RERANK, request, context)
+
+    async def CreateImage(self, request: HttpBody, context: Context) -> AsyncIterator[HttpBody]:
+        yield await self._operate(IMAGES, request, context)
+
+    async def CreateTranscription(self, request: HttpBody, context: Context) -> AsyncIterator[HttpBody]:
+        yield await self._operate(TRANSCRIPTIONS, request, context)
+
+    async def CreateTranslation(self, request: HttpBody, context: Context) -> AsyncIterator[HttpBody]:
+        yield await self._operate(TRANSLATIONS, request, context)
+
+    async def CreateSpeech(self, request: HttpBody, context: Context) -> AsyncIterator[HttpBody]:
+        rpc = CURRENT.get()
+        try:
+            body = SPEECH.read(request)
+            _obey_headers(rpc, body)
+            call = self._operations.new_call(rpc, body.request, stream=True)
+            begun = False
+            async with closing_operation(self._operations.stream(call)) as answers:
+                async for answer in answers:
+                    if not isinstance(answer, SynthesizeSpeechResponse) or not answer.data:
+                        continue
+                    if not begun:
+                        begun = True
+                        headers = self._headers.of(rpc, [call], call.attempts[-1], unknown=body.unknown)
+                        await context.send_initial_metadata(headers)
+                    yield HttpBody(content_type=answer.mime_type, data=answer.data)
+        except GatewayError as error:
+            rename_field(error, SPEECH.name_of(error.field))
+            raise
+
+    async def _operate(self, dialect: OperationDialect, request: HttpBody, context: Context) -> HttpBody:
+        """Answers an operation with one message."""
+        rpc = CURRENT.get()
+        try:
+            body = dialect.read(request)
+            _obey_headers(rpc, body)
+            call = self._operations.new_call(rpc, body.request)
+            answer = await self._operations.answer(call, body.answer)
+        except GatewayError as error:
+            rename_field(error, dialect.name_of(error.field))
+            raise
+        value = body.write(answer)
+        data = value.encode() if isinstance(value, str) else orjson.dumps(value)
+        await context.send_initial_metadata(self._headers.of(rpc, [call], answer.serving, unknown=body.unknown))
+        return HttpBody(content_type=body.content_type, data=data)
+
+    async def _converse(
+        self, rpc: Rpc, bodies: Sequence[ChatBody], context: Context, shape: _Shape
+    ) -> AsyncGenerator[HttpBody]:
+        """The answers to conversations that were asked together, in one of the dialect's two shapes."""
+        for body in bodies:
+            body.request.session_id = rpc.metadata.get("x-session-id", "")
+        if bodies[0].stream:
+            async with aclosing(self._stream(rpc, bodies, context, shape)) as chunks:
+                async for chunk in chunks:
+                    yield HttpBody(content_type=EVENTS, data=chunk)
+        else:
+            yield HttpBody(content_type=JSON, data=await self._complete(rpc, bodies, context, shape))
+
+    async def _complete(self, rpc: Rpc, bodies: Sequence[ChatBody], context: Context, shape: _Shape) -> bytes:
+        calls = self._calls(rpc, bodies)
         answers = await together([self._answer(call) for call in calls])
         usage = answers[0].usage if len(answers) == 1 else add_usage(answer.usage for answer in answers)
-        data = response.whole(answers, answers[0].upstream_model, usage)
-        await context.send_initial_metadata(self._headers(rpc, body, calls, answers[0]))
+        data = shape.whole(answers, answers[0].upstream_model, usage)
+        headers = self._headers.of(rpc, calls, answers[0], unknown=bodies[0].unknown, notes=shape.notes)
+        await context.send_initial_metadata(headers)
         return data
 
     async def _answer(self, call: Call) -> ChatResponse:
         async with closing(self._handler(call)) as events:
             return await fold(events)
 
-    async def _stream(self, rpc: Rpc, body: ChatBody, context: Context) -> AsyncGenerator[bytes]:
+    async def _stream(
+        self, rpc: Rpc, bodies: Sequence[ChatBody], context: Context, shape: _Shape
+    ) -> AsyncGenerator[bytes]:
         """The lines of a stream. What fails before the first raises; what fails later ends it with an error line."""
-        calls = self._calls(rpc, body)
-        stream = _Stream(body)
+        calls = self._calls(rpc, bodies)
+        stream = _Stream(shape.writer, include_usage=bodies[0].include_usage)
         async with aclosing(interleave([self._handler(call) for call in calls])) as events:
             async for index, event in events:
                 if not stream.begun:
-                    await context.send_initial_metadata(self._headers(rpc, body, calls, event.started))
+                    unknown = bodies[0].unknown
+                    headers = self._headers.of(rpc, calls, event.started, unknown=unknown, notes=shape.notes)
+                    await context.send_initial_metadata(headers)
                     rpc.last_words = _error_line
                 line = stream.line(index, event)
                 if line:
@@ -96,39 +185,16 @@ class OpenAIService(openai_service_pb2_grpc.OpenAIServiceServicer):
         yield stream.end()
         rpc.last_words = None
 
-    def _calls(self, rpc: Rpc, body: ChatBody) -> list[Call]:
+    def _calls(self, rpc: Rpc, bodies: Sequence[ChatBody]) -> list[Call]:
         """A call for each answer that is wanted, each with a request of its own."""
-        requests = [body.request]
-        for _ in range(1, body.answers):
-            twin = ChatRequest()
-            twin.CopyFrom(body.request)
-            requests.append(twin)
-        return [new_call(rpc, request, stream=body.stream, clock=self._clock) for request in requests]
-
-    def _headers(
-        self, rpc: Rpc, body: ChatBody, calls: Sequence[Call], answer: Started | ChatResponse
-    ) -> tuple[tuple[str, str], ...]:
-        """What an answer says of how it came about. Sent with its first message, never before."""
-        snapshot = self._snapshot()
-        deployment = snapshot.deployments.get(answer.deployment)
-        provider_id = answer.provider.removeprefix("providers/")
-        served = deployment.model.removeprefix("models/") if deployment else f"{provider_id}/{answer.upstream_model}"
-        spent = self._clock.monotonic() - rpc.started - max(call.upstream_seconds for call in calls)
-        headers = [
-            ("x-request-id", rpc.request_id),
-            ("x-gw-served-model", quote(served, safe=_PLAIN)),
-            ("x-gw-served-provider", provider_id),
-            ("x-gw-attempts", str(sum(len(call.attempts) for call in calls))),
-            ("x-gw-overhead-ms", f"{max(spent, 0.0) * 1000:.3f}"),
-        ]
-        warnings = [f"{warning.field}: {warning.message}" for warning in answer.warnings]
-        provider = snapshot.providers.get(answer.provider)
-        if provider is not None and provider.wire_format != DIALECT:
-            left_out = f"{provider_id!r} does not know this field; it was left out."
-            warnings += [f"{name[:_MAX_NAME]}: {left_out}" for name in body.unknown]
-        if warnings:
-            headers.append(("x-gw-warnings", _header_of(warnings)))
-        return tuple(headers)
+        requests: list[ChatRequest] = []
+        for body in bodies:
+            requests.append(body.request)
+            for _ in range(1, body.answers):
+                twin = ChatRequest()
+                twin.CopyFrom(body.request)
+                requests.append(twin)
+        return [new_call(rpc, request, stream=bodies[0].stream, clock=self._clock) for request in requests]
 
     async def ListModels(
         self,
@@ -154,17 +220,10 @@ class OpenAIService(openai_service_pb2_grpc.OpenAIServiceServicer):
         yield HttpBody(content_type=JSON, data=orjson.dumps(_model_json(model)))
 
 
-def _header_of(warnings: Sequence[str]) -> str:
-    """As many warnings as a header may hold, as JSON."""
-    shown: list[str] = []
-    room = _MAX_WARNINGS
-    for warning in warnings:
-        room -= len(ascii_json([warning]))
-        if room < 0:
-            shown.append(f"and {len(warnings) - len(shown)} more")
-            break
-        shown.append(warning)
-    return ascii_json(shown)
+def _obey_headers(rpc: Rpc, body: OperationBody) -> None:
+    """Takes what a request says in headers over into it, where it has a place for it."""
+    if rpc.metadata.get("x-gw-strict") == "true" and "strict" in body.request.DESCRIPTOR.fields_by_name:
+        setattr(body.request, "strict", True)  # noqa: B010 - not every operation has the field
 
 
 def _error_line(error: GatewayError) -> HttpBody:
@@ -184,9 +243,37 @@ def _model_json(model: Model) -> dict[str, Any]:
     }
 
 
+class _Writer(Protocol):
+    """Writes the chunks of one choice of a stream. `response.ChunkWriter` says what each method is for."""
+
+    def delta(self, delta: PartDelta) -> bytes: ...
+
+    def finish(self, reason: FinishReason) -> bytes: ...
+
+    def usage(self, usage: Usage) -> bytes: ...
+
+
+class _NewWriter(Protocol):
+    def __call__(self, started: Started, index: int, model: str, *, include_usage: bool) -> _Writer: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """How the dialect shows an answer."""
+
+    whole: Callable[[Sequence[ChatResponse], str, Usage], bytes]
+    writer: _NewWriter
+    notes: tuple[str, ...] = ()
+    """Warnings that go with every answer of this shape."""
+
+
+_CHAT = _Shape(response.whole, response.ChunkWriter)
+_COMPLETION = _Shape(whole_completion, TextWriter, notes=(LOSS,))
+
+
 @dataclass(slots=True)
 class _Choice:
-    writer: response.ChunkWriter
+    writer: _Writer
     usage: Usage
     done: bool = False
 
@@ -194,8 +281,9 @@ class _Choice:
 class _Stream:
     """The state of a stream: one choice an answer, ended once all are."""
 
-    def __init__(self, body: ChatBody) -> None:
-        self._include_usage = body.include_usage
+    def __init__(self, new_writer: _NewWriter, *, include_usage: bool) -> None:
+        self._new_writer = new_writer
+        self._include_usage = include_usage
         self._choices: dict[int, _Choice] = {}
         self._first: Started | None = None
 
@@ -210,9 +298,7 @@ class _Stream:
         if kind == "started":
             # Every choice shows the first one's id, time and model: they are one completion to the caller.
             self._first = self._first or event.started
-            writer = response.ChunkWriter(
-                self._first, index, self._first.upstream_model, include_usage=self._include_usage
-            )
+            writer = self._new_writer(self._first, index, self._first.upstream_model, include_usage=self._include_usage)
             self._choices[index] = _Choice(writer, Usage())
             return b""
         choice = self._choices[index]
