@@ -285,5 +285,5 @@ def find_credential(reference: str) -> str:
 
 def provider_variables() -> dict[str, str]:
     """The environment's provider keys under their usual names: provider id to variable."""
-    usual = {"openai": "OPENAI_API_KEY"}
+    usual = {"anthropic": "ANTHROPIC_API_KEY", "openai": "OPENAI_API_KEY"}
     return {provider: name for provider, name in usual.items() if os.environ.get(name)}

@@ -9,8 +9,9 @@ from typing import Any, cast
 
 import orjson
 
-from llmgateway.v1.content_pb2 import CacheMark, Media, Message, Part, Role, ToolCall, ToolResult
+from llmgateway.v1.content_pb2 import CacheMark, Media, Message, Part, Role, ToolResult
 from llmgateway_server.errors import invalid_field, unsupported
+from llmgateway_server.providers.call_arguments import arguments_object
 from llmgateway_server.providers.call_ids import plain_call_id
 from llmgateway_server.providers.omissions import Omissions
 
@@ -116,7 +117,6 @@ class _Writer:
         self.conversation = Conversation()
         self._omissions = omissions
         self._marks = marks
-        self._told: set[str] = set()
 
     def add_plain(self, message: Message) -> bool:
         """Adds a message of nothing but one text, as nearly all are. Tells whether it was one."""
@@ -136,7 +136,7 @@ class _Writer:
         """Adds a message. Neighbours with one role become one turn; a message that says nothing becomes none."""
         role = message.role
         if message.name:
-            self._ignore_once("name", f"{where}.name", "the provider does not tell speakers apart.")
+            self._omissions.ignore_once("name", f"{where}.name", "the provider does not tell speakers apart.")
         if role == Role.ROLE_ASSISTANT:
             self._add_assistant(message.parts, where)
         elif role == Role.ROLE_TOOL:
@@ -221,7 +221,9 @@ class _Writer:
             # The signature is of these very bytes.
             blocks.append(orjson.Fragment(part.provider_state.data))
         elif part.reasoning:
-            self._ignore_once("reasoning", f"{field}.reasoning", "the provider takes back only what it signed.")
+            self._omissions.ignore_once(
+                "reasoning", f"{field}.reasoning", "the provider takes back only what it signed."
+            )
         return state.get("type") in THINKING_BLOCKS
 
     def _call(self, part: Part, state: Json, field: str) -> Json:
@@ -234,21 +236,10 @@ class _Writer:
             "type": "tool_use",
             "id": plain_call_id(call.id),
             "name": call.name,
-            "input": self._input(call, f"{field}.tool_call.arguments"),
+            "input": arguments_object(call.arguments, f"{field}.tool_call.arguments", self._omissions),
         }
         self._mark(block, part, field)
         return block
-
-    def _input(self, call: ToolCall, field: str) -> object:
-        if not call.arguments:
-            return {}
-        try:
-            if isinstance(orjson.loads(call.arguments), dict):
-                return orjson.Fragment(call.arguments)
-        except orjson.JSONDecodeError:
-            pass  # A model may write anything; the next line says what becomes of it.
-        self._omissions.lose(field, "the provider takes only a JSON object; the text goes back within one.")
-        return {"INVALID_JSON": call.arguments}
 
     def _text(self, blocks: list[Block], part: Part, field: str, state: Json | None = None) -> None:
         """Adds a text, unless it is blank: the provider refuses blank texts, and models write some."""
@@ -272,7 +263,7 @@ class _Writer:
 
     def _image(self, media: Media, field: str) -> Json:
         if media.detail:
-            self._ignore_once("detail", f"{field}.detail", "the provider chooses by itself.")
+            self._omissions.ignore_once("detail", f"{field}.detail", "the provider chooses by itself.")
         source = _reference(media)
         if source is None:
             mime_type = _IMAGE_TYPES.get(_plain_type(media))
@@ -299,11 +290,6 @@ class _Writer:
         if not turns or turns[-1].role != role:
             turns.append(Turn(role))
         return turns[-1]
-
-    def _ignore_once(self, what: str, field: str, message: str) -> None:
-        if what not in self._told:
-            self._told.add(what)
-            self._omissions.ignore(field, message)
 
 
 def _state(part: Part, field: str) -> Json:

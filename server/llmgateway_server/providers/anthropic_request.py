@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import orjson
 
 from llmgateway.v1.chat_service_pb2 import ChatRequest
 from llmgateway.v1.content_pb2 import Generation, ReasoningEffort, ResponseFormat, Tool, ToolChoice
-from llmgateway_server.errors import invalid_field, unsupported
+from llmgateway_server.errors import unsupported
 from llmgateway_server.ports.provider import ProviderCall
 from llmgateway_server.providers.answer_tool import AnswerTool, answer_tool, is_closed, wants_json
 from llmgateway_server.providers.anthropic_messages import (
@@ -23,6 +23,7 @@ from llmgateway_server.providers.anthropic_messages import (
     lone_text,
     write_conversation,
 )
+from llmgateway_server.providers.caller_options import caller_options, merge_options
 from llmgateway_server.providers.claude_models import ClaudeProfile, Thinking, profile_of
 from llmgateway_server.providers.omissions import Omissions
 
@@ -140,8 +141,13 @@ class _Body:
             body["metadata"] = {"user_id": request.end_user}
         if self._call.stream:
             body["stream"] = True
-        if WIRE_FORMAT in request.provider_options:
-            self._put_options(request.provider_options[WIRE_FORMAT])
+        merge_options(
+            body,
+            caller_options(request, WIRE_FORMAT),
+            self._omissions,
+            field=f"provider_options.{WIRE_FORMAT}",
+            reserved=_RESERVED,
+        )
         self._marks.settle()
         return body
 
@@ -321,21 +327,6 @@ class _Body:
         if generation.reasoning_effort:
             self._omissions.ignore(_EFFORT, "the model takes a number of tokens; max_reasoning_tokens stands.")
         return _Thought({"type": "enabled", "budget_tokens": budget})
-
-    def _put_options(self, text: str) -> None:
-        """Merges the caller's own fields. What the request says in typed fields stands."""
-        field = f"provider_options.{WIRE_FORMAT}"
-        try:
-            options: object = orjson.loads(text)
-        except orjson.JSONDecodeError as error:
-            raise invalid_field(field, "must be a JSON object, as text.") from error
-        if not isinstance(options, dict):
-            raise invalid_field(field, "must be a JSON object, as text.")
-        for name, value in cast("dict[str, Any]", options).items():
-            if name in self._body or name in _RESERVED:
-                self._omissions.ignore(f"{field}.{name}", "the gateway sets this field by itself.")
-            else:
-                self._body[name] = value
 
 
 def _tool(tool: Tool, field: str) -> Json:
