@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
@@ -194,12 +194,11 @@ class Guard(grpc.aio.ServerInterceptor):
 
     def _rpc(self, method: _Method, context: Context) -> Rpc:
         pairs = context.invocation_metadata() or ()
-        metadata = {key: value for key, value in pairs if isinstance(value, str)}
         rpc = Rpc(
             method=method.name,
             rule=method.rule,
-            metadata=metadata,
-            credentials=tuple(str(value) for key, value in pairs if key == "authorization"),
+            metadata=dict(cast("Sequence[tuple[str, str]]", pairs)),
+            credentials=tuple([str(value) for key, value in pairs if key == "authorization"]),
             time_remaining=context.time_remaining(),
             started=self._clock.monotonic(),
         )

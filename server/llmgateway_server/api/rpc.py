@@ -36,7 +36,7 @@ class Rpc:
     """Without the slash in front, such as `llmgateway.v1.ChatService/CompleteChat`."""
     rule: Rule
     metadata: Mapping[str, str]
-    """Of several values under one name, the last."""
+    """Of several values under one name, the last. Names that end in `-bin` have bytes, and nobody here reads them."""
     credentials: tuple[str, ...]
     """Every value of `authorization`."""
     time_remaining: float | None
