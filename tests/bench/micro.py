@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import timeit
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 
 import uvloop
@@ -23,11 +23,14 @@ from llmgateway_server.pipeline.meter import Meter
 from llmgateway_server.pipeline.validate import validate
 from llmgateway_server.ports.provider import Credential, Endpoint, ProviderCall, Timeouts
 from llmgateway_server.principal import Principal
-from llmgateway_server.providers.framing import SseReader
+from llmgateway_server.providers.anthropic import AnthropicMessages
+from llmgateway_server.providers.framing import READERS
 from llmgateway_server.providers.openai import OpenAIChat
+from llmgateway_server.providers.wire import WireFormat
 from llmgateway_server.routing.catalogue import Catalogue
 from llmgateway_server.routing.planner import Planner
 from llmgateway_server.system import SystemClock, SystemIds
+from tests.bench import anthropic_answers
 from tests.bench.answers import WORD, stream_events, text, whole_answer
 from tests.bench.rows import EVENTS_PER_WRITE, STREAM_WORDS, WHOLE_WORDS
 
@@ -77,10 +80,15 @@ def steps() -> list[Step]:
         Step("pipeline: a whole answer of a provider that costs nothing", _pipeline_step(), _CALLS),
         Step("plan a call to a model with one deployment", _plan_step(models=1)),
         Step("plan a call among 2,000 models, 3 deployments each", _plan_step(models=2_000)),
-        Step("openai wire format: encode a request", _encode_step()),
-        Step("openai wire format: decode a whole answer", _decode_step()),
-        Step(f"openai wire format: decode {stream}, {EVENTS_PER_WRITE} a read", _decode_stream_step(EVENTS_PER_WRITE)),
-        Step(f"openai wire format: decode {stream}, one a read", _decode_stream_step(1)),
+        *_wire_steps(
+            "openai", OpenAIChat(), whole_answer(WHOLE_WORDS), stream_events(STREAM_WORDS, include_usage=True)
+        ),
+        *_wire_steps(
+            "anthropic",
+            AnthropicMessages(),
+            anthropic_answers.whole_answer(WHOLE_WORDS),
+            anthropic_answers.stream_events(STREAM_WORDS),
+        ),
         Step(f"fold {stream}, one a delta", _fold_step()),
         Step("OpenAI surface: write a whole answer", _write_step()),
         Step(f"OpenAI surface: write {stream}, one a delta", _write_stream_step()),
@@ -108,28 +116,28 @@ def _call(*, stream: bool) -> ProviderCall:
     return ProviderCall(request=request, endpoint=endpoint, stream=stream, deadline=0.0)
 
 
-def _encode_step() -> Callable[[], object]:
-    wire, call = OpenAIChat(), _call(stream=False)
-    return lambda: wire.encode(call)
+def _wire_steps(name: str, wire: WireFormat, body: bytes, events: Sequence[bytes]) -> list[Step]:
+    """What a wire format costs. `body` is its whole answer, `events` are those of its stream."""
+    asked, streamed = _call(stream=False), _call(stream=True)
 
+    def decode_stream(events_a_read: int) -> Callable[[], object]:
+        reads = [b"".join(events[at : at + events_a_read]) for at in range(0, len(events), events_a_read)]
 
-def _decode_step() -> Callable[[], object]:
-    wire, call, body = OpenAIChat(), _call(stream=False), whole_answer(WHOLE_WORDS)
-    return lambda: wire.decoder(call).whole(body, {})
+        def step() -> object:
+            reader, decoder = READERS[wire.framing](), wire.decoder(streamed)
+            for read in reads:
+                decoder.feed(reader.feed(read))
+            return decoder.end()
 
+        return step
 
-def _decode_stream_step(events_a_read: int) -> Callable[[], object]:
-    wire, call = OpenAIChat(), _call(stream=True)
-    events = stream_events(STREAM_WORDS, include_usage=True)
-    reads = [b"".join(events[at : at + events_a_read]) for at in range(0, len(events), events_a_read)]
-
-    def step() -> object:
-        reader, decoder = SseReader(), wire.decoder(call)
-        for read in reads:
-            decoder.feed(reader.feed(read))
-        return decoder.end()
-
-    return step
+    stream = f"a stream of {STREAM_WORDS} words"
+    return [
+        Step(f"{name} wire format: encode a request", lambda: wire.encode(asked)),
+        Step(f"{name} wire format: decode a whole answer", lambda: wire.decoder(asked).whole(body, {})),
+        Step(f"{name} wire format: decode {stream}, {EVENTS_PER_WRITE} a read", decode_stream(EVENTS_PER_WRITE)),
+        Step(f"{name} wire format: decode {stream}, one a read", decode_stream(1)),
+    ]
 
 
 def _events() -> list[ChatEvent]:

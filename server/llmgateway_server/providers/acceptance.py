@@ -5,7 +5,7 @@ from __future__ import annotations
 from llmgateway.v1.chat_service_pb2 import ChatRequest
 from llmgateway.v1.model_service_pb2 import Provider
 from llmgateway_server.ports.provider import Credential, Endpoint, ProviderCall
-from llmgateway_server.providers import fake_script
+from llmgateway_server.providers import anthropic, fake_script
 from llmgateway_server.providers.vendors import OPENAI, vendor_of
 
 
@@ -25,3 +25,5 @@ def accept(provider: Provider) -> None:
         fake_script.script_of(ProviderCall(ChatRequest(), endpoint, stream=False, deadline=0.0))
     if provider.vendor and provider.wire_format == OPENAI.name:
         vendor_of(endpoint)
+    if provider.wire_format == anthropic.WIRE_FORMAT:
+        anthropic.check_vendor(endpoint)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import orjson
 
 from llmgateway_server.errors import GatewayError, invalid_field
-from llmgateway_server.ports.provider import ProviderCall
+from llmgateway_server.ports.provider import Endpoint, ProviderCall
 from llmgateway_server.providers.anthropic_answer import MessageDecoder
 from llmgateway_server.providers.anthropic_failures import failure_of
 from llmgateway_server.providers.anthropic_messages import WIRE_FORMAT
@@ -22,6 +22,12 @@ _VERSION = "2023-06-01"
 """The version of the dialect that takes sampling parameters from those models that have them."""
 
 
+def check_vendor(endpoint: Endpoint) -> None:
+    """Raises INVALID_FIELD for a vendor that is not known. Models differ here, and hosts do not."""
+    if endpoint.vendor not in ("", WIRE_FORMAT):
+        raise invalid_field("provider.vendor", f"{endpoint.vendor!r} is not known; use {WIRE_FORMAT!r} or none.")
+
+
 class AnthropicMessages:
     """The Messages wire format."""
 
@@ -29,8 +35,7 @@ class AnthropicMessages:
 
     def encode(self, call: ProviderCall) -> HttpRequest:
         endpoint = call.endpoint
-        if endpoint.vendor not in ("", WIRE_FORMAT):
-            raise invalid_field("provider.vendor", f"{endpoint.vendor!r} is not known; use {WIRE_FORMAT!r} or none.")
+        check_vendor(endpoint)
         omissions = Omissions(strict=call.request.strict)
         body = messages_body(call, omissions)
         headers = {
