@@ -7,7 +7,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import grpc.aio
@@ -127,7 +127,7 @@ async def test_health_says_not_serving_before_calls_are_refused(tmp_path: Path) 
             grpc.aio.insecure_channel(gateway.grpc_address) as channel,
             httpx.AsyncClient(base_url=gateway.url, timeout=5, trust_env=False) as client,
         ):
-            watch = health_pb2_grpc.HealthStub(channel).Watch(
+            watch = cast("Any", health_pb2_grpc.HealthStub(channel)).Watch(  # The stubs know no streams of health.
                 health_pb2.HealthCheckRequest(service="llmgateway.v1.ChatService")
             )
             states = aiter(watch)
