@@ -1,4 +1,4 @@
-"""Where Gemini's requests go and with which key, at the Gemini API and at Vertex AI, and what only one of them takes."""
+"""Where requests to Gemini go and with which key, at the Gemini API and at Vertex AI, and what only one takes."""
 
 from __future__ import annotations
 
