@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -34,7 +34,7 @@ def body(words: int = WORDS) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def streaming(gateway: Gateway) -> AsyncIterator[AsyncIterator[str]]:
+async def streaming(gateway: Gateway) -> AsyncGenerator[AsyncIterator[str]]:
     """The lines of a stream by REST, after the first one has come."""
     url = f"{gateway.url}/v1/chat/completions"
     async with (
