@@ -60,7 +60,10 @@ _READ_OF_PART = frozenset({"text", "functionCall", "inlineData"})
 _KEPT = ("groundingMetadata", "urlContextMetadata")
 """Fields of an answer that are kept with its first text, since callers may have to show them."""
 
-_COUNTS = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "totalTokenCount")
+_COUNTS = frozenset({"promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "totalTokenCount"})
+_PLAIN = frozenset({"content", "index", "safetyRatings"})
+"""Fields of a candidate that nearly every frame has."""
+
 _MAX_DEPTH = 32
 _EMPTY: Json = {}
 
@@ -85,7 +88,10 @@ class GeminiDecoder:
         self._call_ids: set[str] = set()
         self._states: dict[int, State] = {}
         self._sources = Sources()
+        self._pieces: list[str] = []
         self._kept: Json = {}
+        self._usage: Json = _EMPTY
+        self._last_usage: Json = _EMPTY
         self._done = False
         self._skipped = 0
 
@@ -127,7 +133,10 @@ class GeminiDecoder:
         if not self.finished:
             raise broken("the provider's stream ended without saying why the answer ended.")
         if not self._done:
-            self._finish()
+            try:
+                self._finish()
+            except UNREADABLE as error:
+                raise protocol_error("the provider's token counts are none.") from error
         return self._assembly.take()
 
     def _skip(self, error: Exception) -> None:
@@ -140,14 +149,15 @@ class GeminiDecoder:
         if frame.get("error"):
             raise failure(0, frame)
         if usage := frame.get("usageMetadata"):
-            self._read_usage(json_object(usage))
+            self._last_usage = json_object(usage)
+            if not _COUNTS.isdisjoint(self._last_usage):
+                self._usage = self._last_usage
         candidates, feedback = frame.get("candidates"), frame.get("promptFeedback")
-        if (candidates or feedback) and not self._started:
+        if not self._started and (candidates or feedback):
             self._start(frame)
-        if candidates:
-            for candidate in json_objects(candidates):
-                if not candidate.get("index"):
-                    self._read_candidate(candidate)
+        for item in json_list(candidates) if candidates else ():
+            if not (candidate := json_object(item)).get("index"):
+                self._read_candidate(candidate)
         if feedback:
             self._read_feedback(json_object(feedback))
 
@@ -168,8 +178,11 @@ class GeminiDecoder:
         if content and (parts := json_object(content).get("parts")):
             for part in json_list(parts):
                 self._read_part(json_object(part))
-            if len(candidate) == 1:
-                return
+        if not candidate.keys() <= _PLAIN:
+            self._read_rest(candidate)
+
+    def _read_rest(self, candidate: Json) -> None:
+        """Reads what comes with few frames: why the answer ended, log probabilities and sources."""
         if logprobs := candidate.get("logprobsResult"):
             self._read_logprobs(json_object(logprobs))
         self._sources.read(candidate)
@@ -183,8 +196,13 @@ class GeminiDecoder:
             self._name_sources()
 
     def _read_part(self, part: Json) -> None:
-        if len(part) == 1 and "text" in part:
-            self._add_text(json_text(part["text"]), _EMPTY)
+        if len(part) == 1 and (text := part.get("text")) is not None:
+            if text and self._kind == "text":
+                # As nearly all parts of a stream are.
+                self._pieces.append(json_text(text))
+                self._assembly.text(text, self._key)
+            else:
+                self._add_text(json_text(text), _EMPTY)
             return
         extras = {name: value for name, value in part.items() if name not in _READ_OF_PART and value}
         check_depth(extras, _MAX_DEPTH)
@@ -209,10 +227,11 @@ class GeminiDecoder:
             return
         if self._kind != "text" or extras:
             self._text_key = self._begin("" if extras else "text")
-            self._sources.begin_text(self._text_key)
+            self._pieces = self._sources.begin_text(self._text_key)
+        self._pieces.append(text)
         self._assembly.text(text, self._key)
-        self._sources.add_text(text)
-        self._put_state(State(part=extras))
+        if extras:
+            self._put_state(State(part=extras))
 
     def _add_reasoning(self, text: str, extras: Json) -> None:
         signed = len(extras) > 1
@@ -281,13 +300,6 @@ class GeminiDecoder:
         if tokens:
             self._assembly.logprobs(Logprobs(tokens=tokens), self._text_key)
 
-    def _read_usage(self, usage: Json) -> None:
-        """Replaces the usage so far: usages are totals, and the last one that says anything holds."""
-        if any(name in usage for name in _COUNTS):
-            self._finished.usage.CopyFrom(usage_of(usage))
-        if tier := text_of(usage, "serviceTier") or text_of(usage, "trafficType"):
-            self._finished.service_tier = tier
-
     def _name_sources(self) -> None:
         """Leaves the sources with the texts that they are for, those that were not left there yet."""
         for key, citations in self._sources.take():
@@ -301,6 +313,12 @@ class GeminiDecoder:
         if not self._started:
             self._start(_EMPTY)
         self._name_sources()
+        if self._usage:
+            # Usages are totals, so the last one that counts anything holds.
+            self._finished.usage.CopyFrom(usage_of(self._usage))
+        self._finished.service_tier = text_of(self._last_usage, "serviceTier") or text_of(
+            self._last_usage, "trafficType"
+        )
         self._finished.finish_reason = self._finish_reason()
         self._assembly.finish(self._finished)
         self._done = True

@@ -45,13 +45,11 @@ class Sources:
         """The key of the first text part; None when there is none."""
         return self._texts[0][0] if self._texts else None
 
-    def begin_text(self, key: int) -> None:
-        """Begins a text part."""
-        self._texts.append((key, []))
-
-    def add_text(self, text: str) -> None:
-        """Adds to the text part that was begun last."""
-        self._texts[-1][1].append(text)
+    def begin_text(self, key: int) -> list[str]:
+        """Begins a text part. The list is for its pieces, to be added to as they come."""
+        pieces: list[str] = []
+        self._texts.append((key, pieces))
+        return pieces
 
     def read(self, candidate: Json) -> None:
         """Reads the sources that a candidate names. Frames may name them again."""

@@ -22,6 +22,7 @@ FILES_URL = "https://generativelanguage.googleapis.com/v1beta"
 """Where the provider keeps files that were uploaded to it."""
 
 _INSTRUCTIONS = frozenset({Role.ROLE_SYSTEM, Role.ROLE_DEVELOPER})
+_PLAIN_SPEAKERS: Mapping[Role, str] = {Role.ROLE_USER: "user", Role.ROLE_ASSISTANT: "model"}
 _NOT_SIGNED = "skip_thought_signature_validator"
 """What the provider takes in the place of a signature, for calls that its model did not make."""
 
@@ -65,6 +66,8 @@ class Contents:
     def write(self, messages: Sequence[Message]) -> None:
         """Writes all messages. Raises UNSUPPORTED_FEATURE for content that the provider does not take."""
         for index, message in enumerate(messages):
+            if self._add_plain(message):
+                continue
             where = f"messages[{index}]"
             if message.name:
                 self._tell_once("name", f"{where}.name", "the provider does not tell speakers apart.")
@@ -79,6 +82,22 @@ class Contents:
         self._end_results()
         if not self.turns:
             raise unsupported("messages", "the provider answers a user; send a message of the role user.")
+
+    def _add_plain(self, message: Message) -> bool:
+        """Adds a turn of nothing but one text, as nearly all are; False for others."""
+        parts = message.parts
+        speaker = _PLAIN_SPEAKERS.get(message.role)
+        if speaker is None or len(parts) != 1 or message.name:
+            return False
+        part = parts[0]
+        if not part.text or part.HasField("provider_state") or part.HasField("cache_mark"):
+            return False
+        if self._results:
+            self._end_results()
+        if speaker != self._speaker:
+            self._called = False
+        self._add(speaker, [{"text": part.text}])
+        return True
 
     def _instruct(self, message: Message, where: str) -> None:
         if self._speaker:
