@@ -24,7 +24,7 @@ from llmgateway.v1.content_pb2 import (
     ToolCall,
     ToolChoice,
 )
-from llmgateway_server.api.openai import fields
+from llmgateway_server.api.openai import fields, state
 from llmgateway_server.api.openai.fields import Json
 from llmgateway_server.errors import invalid_field
 
@@ -179,7 +179,7 @@ def _add_message(request: ChatRequest, where: str, body: Json) -> None:
         return
     message = request.messages.add(role=role, name=fields.text(body, "name", f"{where}."))
     reasoning = fields.text(body, "reasoning_content", f"{where}.")
-    if role == Role.ROLE_ASSISTANT and reasoning:
+    if role == Role.ROLE_ASSISTANT and reasoning and not body.get(state.FIELD):
         message.parts.add(reasoning=reasoning)
     if isinstance(content, str):
         if content or role != Role.ROLE_ASSISTANT:
@@ -199,6 +199,7 @@ def _add_assistant_parts(message: Message, where: str, body: Json) -> None:
         message.parts.add(audio=Media(file_id=fields.required_text(audio, "id", f"{where}.audio.")))
     for place, call in fields.objects(fields.array(body, "tool_calls", f"{where}.") or [], f"{where}.tool_calls"):
         _read_tool_call(message.parts.add().tool_call, place, call)
+    state.restore(message, where, body)
 
 
 def _add_tool_result(request: ChatRequest, where: str, body: Json) -> None:

@@ -10,6 +10,7 @@ import orjson
 
 from llmgateway.v1.chat_service_pb2 import ChatResponse, PartDelta, Started
 from llmgateway.v1.content_pb2 import Citation, FinishReason, Logprobs, Part, TokenLogprob, Usage
+from llmgateway_server.api.openai import state
 
 Json = dict[str, Any]
 """A JSON object to send. `Any`: a JSON value."""
@@ -106,6 +107,8 @@ def _message(parts: Sequence[Part]) -> Json:
             }
         if part.citations:
             message.setdefault("annotations", []).extend(_annotations(part.citations))
+    if states := state.entries(parts):
+        message[state.FIELD] = states
     if texts:
         message["content"] = "".join(texts)
     if refusals:
@@ -171,10 +174,12 @@ class ChunkWriter:
         self._index = index
         self._end = b',"usage":null}\n\n' if include_usage else b"}\n\n"
         self._tool_indexes: dict[int, int] = {}
+        self._state = state.Gathering()
         self._first = True
 
     def delta(self, delta: PartDelta) -> bytes:
         """The chunk for a delta; empty when there is nothing in it that the dialect can say."""
+        self._state.add(delta)
         body = self._delta(delta)
         if not body and not delta.HasField("logprobs"):
             return b""
@@ -190,6 +195,8 @@ class ChunkWriter:
     def finish(self, reason: FinishReason) -> bytes:
         """The last chunk of the choice."""
         body: Json = {"role": "assistant", "content": ""} if self._first else {}
+        if states := self._state.entries():
+            body[state.FIELD] = states
         return self._chunk(body, None, FINISH_REASONS[reason])
 
     def usage(self, usage: Usage) -> bytes:
