@@ -15,6 +15,7 @@ from llmgateway_server.ports.provider import ChatAdapter, Endpoint
 from llmgateway_server.ports.system import Clock
 from llmgateway_server.providers.anthropic import AnthropicMessages
 from llmgateway_server.providers.client import HttpClient
+from llmgateway_server.providers.cohere import CohereChat
 from llmgateway_server.providers.fake import FakeAdapter
 from llmgateway_server.providers.fake_operations import FakeOperations
 from llmgateway_server.providers.gemini import Gemini
@@ -36,6 +37,7 @@ class Means:
 WIRE_FORMATS: Mapping[str, Callable[[Means], ChatAdapter]] = {
     "fake": lambda means: FakeAdapter(means.clock),
     "anthropic": lambda means: HttpAdapter(AnthropicMessages(), means.client, means.clock),
+    "cohere": lambda means: HttpAdapter(CohereChat(), means.client, means.clock),
     "gemini": lambda means: HttpAdapter(Gemini(), means.client, means.clock),
     "ollama": lambda means: HttpAdapter(OllamaChat(), means.client, means.clock),
     "openai": lambda means: HttpAdapter(OpenAIChat(), means.client, means.clock),

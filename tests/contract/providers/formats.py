@@ -9,6 +9,7 @@ from typing import Any
 
 from llmgateway_server.ports.provider import Credential, Endpoint
 from llmgateway_server.providers.anthropic import AnthropicMessages
+from llmgateway_server.providers.cohere import CohereChat
 from llmgateway_server.providers.gemini import Gemini
 from llmgateway_server.providers.ollama import OllamaChat
 from llmgateway_server.providers.openai import OpenAIChat
@@ -127,5 +128,11 @@ FORMATS = (
         wire=OllamaChat(),
         capabilities=frozenset(["chat", "image_input", "tools", "json_schema", "logprobs", "reasoning"]),
         empty_frame=b'{"model":"m","message":{"role":"assistant","content":""},"done":false}\n',
+    ),
+    Format(
+        name="cohere",
+        wire=CohereChat(),
+        capabilities=frozenset(["chat", "image_input", "tools", "json_schema", "logprobs", "reasoning", "citations"]),
+        empty_frame=b'data: {"type":"content-delta","index":0,"delta":{"message":{"content":{"text":""}}}}\n\n',
     ),
 )
