@@ -65,6 +65,7 @@ from llmgateway_server.ports.provider import Credential, Timeouts
 from llmgateway_server.ports.storage import Store
 from llmgateway_server.providers import WIRE_FORMATS, Providers
 from llmgateway_server.providers.acceptance import accept
+from llmgateway_server.providers.vendors import USUAL_VARIABLES
 from llmgateway_server.routing.catalogue import Catalogue
 from llmgateway_server.routing.planner import Planner
 from llmgateway_server.settings import Settings, find_credential, provider_variables
@@ -144,7 +145,7 @@ async def open_core(settings: Settings) -> Core:
 async def _ensure_resources(settings: Settings, collections: Mapping[str, Collection[Any]], *, empty: bool) -> None:
     if empty:
         await desired.apply(defaults.FIRST_RESOURCES, collections)
-    for provider_id, variable in provider_variables().items():
+    for provider_id, variable in provider_variables({**USUAL_VARIABLES, **defaults.OWN_DIALECTS}).items():
         wanted = defaults.provider_from_environment(provider_id, variable)
         await desired.create_missing("providers", wanted, collections)
     changed = await desired.apply(settings.resources, collections)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -283,7 +284,6 @@ def find_credential(reference: str) -> str:
     raise LookupError("the credential is neither env:NAME nor file:PATH")  # It may be the secret itself, so not quoted.
 
 
-def provider_variables() -> dict[str, str]:
-    """The environment's provider keys under their usual names: provider id to variable."""
-    usual = {"anthropic": "ANTHROPIC_API_KEY", "openai": "OPENAI_API_KEY"}
+def provider_variables(usual: Mapping[str, str]) -> dict[str, str]:
+    """Those of the usual variables of provider keys that the environment has: provider id to variable."""
     return {provider: name for provider, name in usual.items() if os.environ.get(name)}

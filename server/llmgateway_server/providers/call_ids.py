@@ -16,3 +16,10 @@ def plain_call_id(call_id: str) -> str:
     if _PLAIN.fullmatch(call_id):
         return call_id
     return f"call_{blake2b(call_id.encode(), digest_size=16).hexdigest()}"
+
+
+def short_call_id(call_id: str, characters: int) -> str:
+    """The id if it is so many letters and digits, else one of that form that is always the same for it."""
+    if len(call_id) == characters and call_id.isascii() and call_id.isalnum():
+        return call_id
+    return blake2b(call_id.encode(), digest_size=32).hexdigest()[:characters]

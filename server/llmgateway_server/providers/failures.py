@@ -101,6 +101,7 @@ _BY_STATUS: Mapping[int, Verdict] = {
     408: _UNAVAILABLE,
     409: _UNAVAILABLE,
     410: _MISCONFIGURED,
+    412: _MISCONFIGURED,
     413: _TOO_LONG,
     421: _MISCONFIGURED,
     422: _REJECTED,
@@ -148,7 +149,9 @@ _TOO_LONG_WORDS = re.compile(
 )
 _FILTER_WORDS = re.compile(r"content.?(filter|policy|management)|moderation|flagged", re.IGNORECASE)
 _NO_MODEL_WORDS = re.compile(r"model.{0,80}(not found|does not exist|not exist|unknown)|unknown model", re.IGNORECASE)
+_CREDENTIAL_WORDS = re.compile(r"(incorrect|invalid) api.?key", re.IGNORECASE)
 _BY_WORDS = (
+    (_CREDENTIAL, _CREDENTIAL_WORDS, (400,)),
     (_FILTERED, _FILTER_WORDS, (400, 403, 413, 422)),
     (_TOO_LONG, _TOO_LONG_WORDS, (400, 413, 422)),
     (_NO_MODEL, _NO_MODEL_WORDS, (400, 404, 422)),

@@ -55,7 +55,12 @@ class OpenAIChat:
     def decoder(self, call: ProviderCall) -> ChatDecoder:
         vendor = vendor_of(call.endpoint)
         spoken = audio_format(call.request.generation, stream=call.stream)
-        return ChatDecoder(vendor=vendor.name, request_id=call.request_id, audio_type=_AUDIO_TYPES.get(spoken, ""))
+        return ChatDecoder(
+            vendor=vendor.name,
+            request_id=call.request_id,
+            audio_type=_AUDIO_TYPES.get(spoken, ""),
+            reasoning_beside_output=vendor.profile.reasoning_beside_output,
+        )
 
     def failure(self, status: int, headers: Headers, body: bytes) -> GatewayError:
         return failures.failure(status, failures.read_report(body))

@@ -87,8 +87,9 @@ class _Call:
 class ChatDecoder:
     """Reads one answer. Only the first choice is read, as one is all that is asked for."""
 
-    def __init__(self, *, vendor: str, request_id: str, audio_type: str) -> None:
+    def __init__(self, *, vendor: str, request_id: str, audio_type: str, reasoning_beside_output: bool = False) -> None:
         self._vendor = vendor
+        self._reasoning_beside_output = reasoning_beside_output
         self._request_id = request_id
         self._audio_type = audio_type
         self._assembly = Assembly()
@@ -157,7 +158,8 @@ class ChatDecoder:
         chunk = json_object(value)
         if error := chunk.get("error"):
             raise failure(0, report_of({"error": error}))
-        if usage := chunk.get("usage"):
+        # Groq tells its counts in a place of its own.
+        if usage := chunk.get("usage") or details_of(chunk, "x_groq").get("usage"):
             self._read_usage(json_object(usage))
         if not (choices := chunk.get("choices")):
             return
@@ -194,6 +196,12 @@ class ChatDecoder:
             self._assembly.text(content)
             return
         for piece in json_objects(content):
+            if thinking := piece.get("thinking"):
+                # Mistral's models think in parts of the content, each a list of texts.
+                said = [{"text": thinking}] if isinstance(thinking, str) else json_objects(thinking)
+                for thought in said:
+                    if text := text_of(thought, "text"):
+                        self._assembly.reasoning(text)
             if text := text_of(piece, "text"):
                 self._assembly.text(text)
 
@@ -297,6 +305,8 @@ class ChatDecoder:
         """Replaces the usage so far: usages are totals, and the last one that says anything holds."""
         read = usage_of(usage)
         if read is not None:
+            if self._reasoning_beside_output:
+                read.output_tokens += read.output_reasoning_tokens
             self._finished.usage.CopyFrom(read)
 
     def _finish(self) -> None:

@@ -12,6 +12,7 @@ from llmgateway.v1.chat_service_pb2 import ChatRequest
 from llmgateway.v1.content_pb2 import Generation, Media, Message, Part, ResponseFormat, Role, Tool, ToolCall, ToolChoice
 from llmgateway_server.errors import invalid_field, unsupported
 from llmgateway_server.ports.provider import ProviderCall
+from llmgateway_server.providers.call_ids import short_call_id
 from llmgateway_server.providers.omissions import Omissions
 from llmgateway_server.providers.vendors import Knob, Profile, Vendor
 
@@ -149,6 +150,8 @@ class _Messages:
         for index, part in enumerate(message.parts):
             self._check_cache_mark(part, where, index)
             self._put_part(turn, part, f"{where}.parts[{index}]")
+        if self._profile.reasoning_with_calls and not turn.calls:
+            turn.fields.pop(self._profile.reasoning_field, None)
         return turn.written()
 
     def _put_part(self, turn: _Turn, part: Part, where: str) -> None:
@@ -159,7 +162,9 @@ class _Messages:
         if kind == "text":
             turn.texts.append(part.text)
         elif kind == "tool_call":
-            turn.calls.append({**of_call, **_tool_call(part.tool_call)})
+            call = _tool_call(part.tool_call)
+            call["id"] = self._call_id(part.tool_call.id)
+            turn.calls.append({**of_call, **call})
         elif kind == "refusal":
             turn.add("refusal", part.refusal)
         elif kind == "reasoning":
@@ -180,7 +185,11 @@ class _Messages:
                     kind = piece.WhichOneof("content")
                     raise unsupported(f"{field}.parts[{inner}].{kind}", "the provider takes only text from tools.")
             content = self._content(result.parts, field) if result.parts else ""
-            yield {"role": "tool", "tool_call_id": result.call_id, "content": content}
+            yield {"role": "tool", "tool_call_id": self._call_id(result.call_id), "content": content}
+
+    def _call_id(self, call_id: str) -> str:
+        wanted = self._profile.call_id_characters
+        return short_call_id(call_id, wanted) if wanted else call_id
 
     def _put_reasoning(self, turn: _Turn, text: str, field: str) -> None:
         if self._profile.reasoning_field:
@@ -311,6 +320,8 @@ def _data_url(media: Media) -> str:
 
 
 def _put_tools(body: Json, request: ChatRequest, profile: Profile, omissions: Omissions) -> None:
+    if not profile.tools:
+        raise unsupported("tools", "the provider takes no tools.")
     tools: dict[str, Json] = {}
     for index, tool in enumerate(request.tools):
         if tool.WhichOneof("kind") == "custom":
@@ -391,7 +402,7 @@ def _put_generation(body: Json, generation: Generation, profile: Profile, omissi
             )
         body["stop"] = list(generation.stop)
     if generation.HasField("response_format"):
-        _put_format(body, generation.response_format)
+        _put_format(body, generation.response_format, profile, omissions)
 
 
 def _set_knobs(generation: Generation, profile: Profile) -> Iterable[tuple[Knob, object]]:
@@ -404,7 +415,9 @@ def _set_knobs(generation: Generation, profile: Profile) -> Iterable[tuple[Knob,
         elif value := getattr(generation, name):
             yield knob, value
     if generation.logprobs:
-        yield Knob.LOGPROBS, True
+        # Where both go by one name, it is how many.
+        counted = profile.knobs.get(Knob.TOP_LOGPROBS) == profile.knobs.get(Knob.LOGPROBS)
+        yield Knob.LOGPROBS, max(generation.top_logprobs, 1) if counted else True
     if generation.reasoning_effort:
         yield Knob.REASONING_EFFORT, profile.efforts.get(generation.reasoning_effort)
     if generation.logit_bias:
@@ -413,8 +426,11 @@ def _set_knobs(generation: Generation, profile: Profile) -> Iterable[tuple[Knob,
         yield Knob.PREDICTION, {"type": "content", "content": generation.prediction}
 
 
-def _put_format(body: Json, wanted: ResponseFormat) -> None:
-    if wanted.type == ResponseFormat.TYPE_JSON_OBJECT:
+def _put_format(body: Json, wanted: ResponseFormat, profile: Profile, omissions: Omissions) -> None:
+    by_schema = wanted.type == ResponseFormat.TYPE_JSON_SCHEMA
+    if by_schema and not profile.json_schema:
+        omissions.lose("generation.response_format.schema", "the provider is asked for JSON of any shape instead.")
+    if wanted.type == ResponseFormat.TYPE_JSON_OBJECT or (by_schema and not profile.json_schema):
         body["response_format"] = {"type": "json_object"}
     elif wanted.type == ResponseFormat.TYPE_JSON_SCHEMA:
         schema: Json = {"name": wanted.name, "schema": orjson.Fragment(wanted.schema)}

@@ -66,6 +66,12 @@ SENT: dict[str, tuple[OperationCall, str, dict[str, Any], list[str]]] = {
         {"model": "m", "input": ["a"], "encoding_format": "base64"},
         [],
     ),
+    "embeddings of a vendor with a word of its own": (
+        call(EmbedContentRequest(texts=["a"], dimensions=8, end_user="u"), vendor="mistral"),
+        "http://up/v1/embeddings",
+        {"model": "m", "input": ["a"], "output_dimension": 8},
+        ["end_user"],
+    ),
     "options of the caller": (
         call(EmbedContentRequest(texts=["a"], provider_options={"openai": '{"x": 1, "input": "no"}'})),
         "http://up/v1/embeddings",
@@ -183,6 +189,7 @@ def test_translation_has_no_language() -> None:
 
 REFUSED = {
     "reranking at OpenAI": (call(RerankDocumentsRequest(query="q", documents=["a"]), vendor="openai"), "model"),
+    "vectors where there are none": (call(EmbedContentRequest(texts=["a"]), vendor="deepseek"), "model"),
     "pictures among texts": (call(ModerateContentRequest(parts=[Part(text="a"), Part(image=WAV)])), "parts"),
     "a picture by id": (call(ModerateContentRequest(parts=[Part(image=Media(file_id="f"))])), "parts[0].image.file_id"),
     "strictly": (call(EmbedContentRequest(texts=["a"], purpose="x", strict=True)), "purpose"),

@@ -7,8 +7,9 @@ import pytest
 from llmgateway_server.errors import GatewayError
 from llmgateway_server.ports.provider import Credential, Endpoint
 from llmgateway_server.providers import WIRE_FORMATS, Providers
-from llmgateway_server.providers.vendors import COMPATIBLE, OPENAI, VENDORS, vendor_of
+from llmgateway_server.providers.vendors import COMPATIBLE, OPENAI, USUAL_VARIABLES, VENDORS, vendor_of
 from llmgateway_server.system import SystemClock
+from tests.contract.providers.formats import CASES
 
 
 def endpoint(*, wire_format: str = "openai", vendor: str = "", base_url: str = "") -> Endpoint:
@@ -55,3 +56,13 @@ def test_vendor_without_an_address_needs_one() -> None:
 def test_vendors_are_known_by_their_names() -> None:
     assert all(name == vendor.name for name, vendor in VENDORS.items())
     assert all(not vendor.base_url.endswith("/") for vendor in VENDORS.values())
+
+
+@pytest.mark.parametrize("name", sorted(VENDORS.keys() - {"openai", "openai-compatible"}))
+def test_vendor_has_its_cases(name: str) -> None:
+    assert (CASES / "openai" / f"vendor_{name}.yaml").exists(), "write a case that shows how it differs"
+
+
+def test_only_vendors_with_an_address_are_looked_for() -> None:
+    assert all(VENDORS[name].base_url.startswith("https://") for name in USUAL_VARIABLES)
+    assert len(set(USUAL_VARIABLES.values())) == len(USUAL_VARIABLES)
