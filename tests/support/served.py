@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from llmgateway_server.bootstrap import Core, Servers, build_servers, open_core
 from llmgateway_server.settings import Settings
 
@@ -31,8 +33,8 @@ async def served_gateway(folder: Path, **settings_fields: Any) -> AsyncGenerator
     """Serves on free ports, with a database in a folder, until left. `Any`: values of any setting."""
     key = f"lgw_{secrets.token_hex(24)}"
     settings = Settings(
-        database_url=f"sqlite+aiosqlite:///{folder / 'gateway.db'}",  # pyright: ignore[reportArgumentType]
-        admin_key=key,  # pyright: ignore[reportArgumentType]
+        database_url=SecretStr(f"sqlite+aiosqlite:///{folder / 'gateway.db'}"),
+        admin_key=SecretStr(key),
         edge=False,
         **settings_fields,
     )

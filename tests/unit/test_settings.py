@@ -263,6 +263,9 @@ def test_words_are_those_that_there_are(section: str, value: str) -> None:
         "just text",
         "7",
         "a: *nothing",
+        "edge: true\nedge: false",
+        "limits: {metadata_bytes: 8192, metadata_bytes: 9000}",
+        "[" * 5000,
         "!!python/object/apply:os.getcwd []",
     ],
 )

@@ -8,7 +8,7 @@ import orjson
 import pytest
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmgateway.v1.errors_pb2 import ErrorReason
@@ -229,6 +229,7 @@ def test_cutting_leaves_room_for_every_client(text: str) -> None:
     )
 
 
+@settings(max_examples=50)
 @given(st.recursive(st.text() | st.integers(0, 9) | st.none(), lambda inner: st.dictionaries(st.text(), inner)))
 def test_json_for_headers_is_ascii_and_the_same(value: Any) -> None:
     text = ascii_json({"value": value})

@@ -69,7 +69,7 @@ def test_any_request_is_answered_or_refused(sent: ChatRequest, stream: bool) -> 
     _handle(sent, stream=stream)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(
     st.lists(any_message(Message), max_size=2),
     st.lists(any_message(Tool), max_size=2),
