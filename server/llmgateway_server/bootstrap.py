@@ -112,8 +112,11 @@ class Core:
         await self.store.close()
 
 
-async def open_core(settings: Settings) -> Core:
-    """Opens the store, brings its schema and the wanted resources up to date, and reads the catalogue."""
+async def open_core(settings: Settings, *, on_first_key: Callable[[str], None] = lambda _: None) -> Core:
+    """Opens the store, brings its schema and the wanted resources up to date, and reads the catalogue.
+
+    `on_first_key` is told the key that a first start makes up as soon as it is stored, for what follows may fail.
+    """
     clock, ids = SystemClock(), SystemIds()
     store = await open_store(settings.database_url.get_secret_value())
     try:
@@ -124,6 +127,8 @@ async def open_core(settings: Settings) -> Core:
         }
         admin_key = settings.admin_key.get_secret_value() if settings.admin_key else ""
         first_start = await ensure_first_resources(store, clock=clock, ids=ids, admin_key=admin_key)
+        if first_start.secret:
+            on_first_key(first_start.secret)
         await _ensure_resources(settings, collections, empty=first_start.empty)
         catalogue.load(await _all_resources(store, collections))
     except BaseException:

@@ -51,8 +51,10 @@ async def _serve(settings: Settings) -> int:
     for name in unknown_variables():
         _log.warning("there is no such setting", extra={"variable": name})
     stopping = _stop_on_signals()
+    unseen: list[str] = []
     async with AsyncExitStack() as stack:
-        core = await open_core(settings)
+        stack.callback(_show_keys, unseen)
+        core = await open_core(settings, on_first_key=unseen.append)
         stack.push_async_callback(core.close)
         servers = build_servers(core)
         sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llm-gateway-")))
@@ -68,6 +70,7 @@ async def _serve(settings: Settings) -> int:
             _settle_garbage()
             await servers.health.set_ready(ready=True)
             announce(settings, core)
+            unseen.clear()
             await _wait(stopping, background)
         finally:
             await _stop(settings, servers, edges)
@@ -179,6 +182,12 @@ async def _stop(settings: Settings, servers: Servers, edges: Sequence[Edge]) -> 
 
 _EDGE_GRACE = 1.0
 """How long Envoy may take to hand out what the server has already answered, in seconds."""
+
+
+def _show_keys(keys: Sequence[str]) -> None:
+    """Shows the key of a first start that failed: the database has it, so that no later start makes another one."""
+    for key in keys:
+        print(f"Admin key, shown this once: {key}", flush=True)
 
 
 def announce(settings: Settings, core: Core) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Literal, cast
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from yaml.composer import ComposerError
 
 CONFIG_VARIABLE = "LLMGATEWAY_CONFIG"
 PREFIX = "LLMGATEWAY_"
@@ -238,15 +239,36 @@ def settings_file() -> str:
     return os.environ.get(CONFIG_VARIABLE, "")
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, which refuses what is written twice instead of dropping the first."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:  # noqa: ANN401
+        """As the base does, and then a look at the keys. `Any`: the name of an anchor, or none."""
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
+                continue
+            if key.value in seen:
+                raise ComposerError(None, None, f"{key.value!r} is there already; write it once", key.start_mark)
+            seen.add(key.value)
+        return node
+
+
+_MERGE = "tag:yaml.org,2002:merge"
+
+
 def read_file(path: str) -> dict[str, Any]:
     """What a settings file says, unchecked; raises `SettingsError` when it cannot be read. `Any`: YAML values."""
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a safe loader
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise SettingsError(f"{path!r}{line} is not YAML: {error.problem}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path!r} is not YAML in UTF-8") from error
+    except RecursionError:
+        raise SettingsError(f"{path!r} is nested too deep") from None
     except OSError as error:
         raise SettingsError(f"cannot read the settings file {path!r}: {error.strerror}") from error
     if not isinstance(content, dict | None):

@@ -52,7 +52,7 @@ def check(config: ConfigFile = "") -> None:
         if problems:
             raise Mistake("\n".join(problems))
     count = sum(len(items) for items in resources.values())
-    show(f"{settings_file() or 'The configuration'} is fine: the settings, and {count} resources.")
+    show(f"{settings_file() or 'The configuration'} is fine: the settings, and {count} resource{'s' * (count != 1)}.")
 
 
 @app.command("show")

@@ -178,7 +178,7 @@ def check_media(field: str, media: Media) -> None:
     if source == "data" and not media.mime_type:
         raise invalid_field(f"{field}.mime_type", "is required with data, such as 'image/png'.")
     if source == "url" and not media.url.startswith(("https://", "http://")):
-        raise invalid_field(f"{field}.url", "must begin with https://.")
+        raise invalid_field(f"{field}.url", "must begin with https:// or http://.")
 
 
 def check_tools(tools: Sequence[Tool]) -> None:

@@ -27,6 +27,11 @@ _TALKATIVE = ("alembic", "asyncio", "aiosqlite", "grpc")
 """Libraries whose news is not the operator's."""
 
 
+def _is_about_the_gateway(record: logging.LogRecord) -> bool:
+    """False for gRPC's complaint about bytes that a caller sent as metadata: it quotes them, with a traceback."""
+    return not record.getMessage().startswith("Invalid encoding on ")
+
+
 def redact(text: str) -> str:
     """The text without what looks like a secret. The second line of defence: no secret should get here."""
 
@@ -96,3 +101,4 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for library in _TALKATIVE:
         logging.getLogger(library).setLevel(logging.WARNING)
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_about_the_gateway)

@@ -73,6 +73,12 @@ def test_every_problem_is_named_at_once(run: Run, folder: Path) -> None:
     ("content", "problem"),
     [
         (b"grpc_address: [\n", "'gateway.yaml', line 2 is not YAML: "),
+        (
+            b"resources: {}\nedge: true\nresources: {}\n",
+            "'gateway.yaml', line 3 is not YAML: 'resources' is there already",
+        ),
+        (b"limits: {\n  rest_body_bytes: 65536, rest_body_bytes: 65537}\n", "'gateway.yaml', line 2 is not YAML: "),
+        (b"[" * 5000, "'gateway.yaml' is nested too deep"),
         (b"- a list\n", "'gateway.yaml' must have settings by name, such as "),
         (b"\xff\xfe\x00", "'gateway.yaml' is not YAML in UTF-8"),
         (b"resources: 5\n", "resources: "),

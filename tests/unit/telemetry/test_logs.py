@@ -203,6 +203,17 @@ def test_the_form_follows_the_setting(
     assert root_logger.level == logging.INFO
 
 
+def test_bytes_that_a_caller_sent_as_metadata_are_not_quoted(root_logger: logging.Logger) -> None:
+    stream = io.StringIO()
+    configure("info", "json", stream)
+    grpc_log = logging.getLogger("grpc._cython.cygrpc")
+    grpc_log.error("Invalid encoding on %s", b"a prompt \xff")
+    grpc_log.error("something else")
+    (line,) = stream.getvalue().splitlines()
+    assert "something else" in line
+    assert root_logger.level == logging.INFO
+
+
 def test_without_a_stream_it_is_standard_error(root_logger: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
     configure("warning", "json")
     logging.getLogger("gateway.test").warning("hello")

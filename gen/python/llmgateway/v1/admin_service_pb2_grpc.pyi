@@ -46,15 +46,15 @@ class AdminServiceStub:
     DeleteTenant: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteTenantRequest, _empty_pb2.Empty]
     """Deletes a tenant that has no keys and no budgets."""
     CreateApiKey: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.CreateApiKeyRequest, _admin_resources_pb2.ApiKey]
-    """Creates an api key."""
+    """Creates an API key."""
     GetApiKey: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.GetApiKeyRequest, _admin_resources_pb2.ApiKey]
-    """Reads an api key."""
+    """Reads an API key."""
     ListApiKeys: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListApiKeysRequest, _admin_service_pb2.ListApiKeysResponse]
     """Lists api keys by name."""
     UpdateApiKey: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateApiKeyRequest, _admin_resources_pb2.ApiKey]
-    """Changes an api key."""
+    """Changes an API key."""
     DeleteApiKey: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteApiKeyRequest, _empty_pb2.Empty]
-    """Deletes an api key, which stops working at once."""
+    """Deletes an API key, which stops working at once."""
     RotateApiKey: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RotateApiKeyRequest, _admin_resources_pb2.ApiKey]
     """Replaces the secret of an API key and returns it once. The old secret works on for the overlap."""
     CreateBudget: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.CreateBudgetRequest, _admin_resources_pb2.Budget]
@@ -92,15 +92,15 @@ class AdminServiceAsyncStub(AdminServiceStub):
     DeleteTenant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteTenantRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a tenant that has no keys and no budgets."""
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateApiKeyRequest, _admin_resources_pb2.ApiKey]  # type: ignore[assignment]
-    """Creates an api key."""
+    """Creates an API key."""
     GetApiKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetApiKeyRequest, _admin_resources_pb2.ApiKey]  # type: ignore[assignment]
-    """Reads an api key."""
+    """Reads an API key."""
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListApiKeysRequest, _admin_service_pb2.ListApiKeysResponse]  # type: ignore[assignment]
     """Lists api keys by name."""
     UpdateApiKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateApiKeyRequest, _admin_resources_pb2.ApiKey]  # type: ignore[assignment]
-    """Changes an api key."""
+    """Changes an API key."""
     DeleteApiKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteApiKeyRequest, _empty_pb2.Empty]  # type: ignore[assignment]
-    """Deletes an api key, which stops working at once."""
+    """Deletes an API key, which stops working at once."""
     RotateApiKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RotateApiKeyRequest, _admin_resources_pb2.ApiKey]  # type: ignore[assignment]
     """Replaces the secret of an API key and returns it once. The old secret works on for the overlap."""
     CreateBudget: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateBudgetRequest, _admin_resources_pb2.Budget]  # type: ignore[assignment]
@@ -165,14 +165,14 @@ class AdminServiceServicer:
         request: _admin_service_pb2.CreateApiKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_resources_pb2.ApiKey, _abc.Awaitable[_admin_resources_pb2.ApiKey]]:
-        """Creates an api key."""
+        """Creates an API key."""
 
     def GetApiKey(
         self,
         request: _admin_service_pb2.GetApiKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_resources_pb2.ApiKey, _abc.Awaitable[_admin_resources_pb2.ApiKey]]:
-        """Reads an api key."""
+        """Reads an API key."""
 
     def ListApiKeys(
         self,
@@ -186,14 +186,14 @@ class AdminServiceServicer:
         request: _admin_service_pb2.UpdateApiKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_resources_pb2.ApiKey, _abc.Awaitable[_admin_resources_pb2.ApiKey]]:
-        """Changes an api key."""
+        """Changes an API key."""
 
     def DeleteApiKey(
         self,
         request: _admin_service_pb2.DeleteApiKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
-        """Deletes an api key, which stops working at once."""
+        """Deletes an API key, which stops working at once."""
 
     def RotateApiKey(
         self,

@@ -143,14 +143,14 @@ class RoutingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateUseCase(self, request, context):
-        """Creates an use case.
+        """Creates a use case.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetUseCase(self, request, context):
-        """Reads an use case.
+        """Reads a use case.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -164,14 +164,14 @@ class RoutingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateUseCase(self, request, context):
-        """Changes an use case.
+        """Changes a use case.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteUseCase(self, request, context):
-        """Deletes an use case.
+        """Deletes a use case.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,15 +45,15 @@ class RoutingServiceStub:
     DeleteRoute: _grpc.UnaryUnaryMultiCallable[_routing_service_pb2.DeleteRouteRequest, _empty_pb2.Empty]
     """Deletes a route that no use case refers to."""
     CreateUseCase: _grpc.UnaryUnaryMultiCallable[_routing_service_pb2.CreateUseCaseRequest, _routing_service_pb2.UseCase]
-    """Creates an use case."""
+    """Creates a use case."""
     GetUseCase: _grpc.UnaryUnaryMultiCallable[_routing_service_pb2.GetUseCaseRequest, _routing_service_pb2.UseCase]
-    """Reads an use case."""
+    """Reads a use case."""
     ListUseCases: _grpc.UnaryUnaryMultiCallable[_routing_service_pb2.ListUseCasesRequest, _routing_service_pb2.ListUseCasesResponse]
     """Lists use cases by name."""
     UpdateUseCase: _grpc.UnaryUnaryMultiCallable[_routing_service_pb2.UpdateUseCaseRequest, _routing_service_pb2.UseCase]
-    """Changes an use case."""
+    """Changes a use case."""
     DeleteUseCase: _grpc.UnaryUnaryMultiCallable[_routing_service_pb2.DeleteUseCaseRequest, _empty_pb2.Empty]
-    """Deletes an use case."""
+    """Deletes a use case."""
     SimulateRoute: _grpc.UnaryUnaryMultiCallable[_routing_service_pb2.SimulateRouteRequest, _routing_service_pb2.SimulateRouteResponse]
     """Says which deployments a request would be sent to, in which order, and why, without sending it."""
     GetDecision: _grpc.UnaryUnaryMultiCallable[_routing_service_pb2.GetDecisionRequest, _routing_service_pb2.Decision]
@@ -77,15 +77,15 @@ class RoutingServiceAsyncStub(RoutingServiceStub):
     DeleteRoute: _aio.UnaryUnaryMultiCallable[_routing_service_pb2.DeleteRouteRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a route that no use case refers to."""
     CreateUseCase: _aio.UnaryUnaryMultiCallable[_routing_service_pb2.CreateUseCaseRequest, _routing_service_pb2.UseCase]  # type: ignore[assignment]
-    """Creates an use case."""
+    """Creates a use case."""
     GetUseCase: _aio.UnaryUnaryMultiCallable[_routing_service_pb2.GetUseCaseRequest, _routing_service_pb2.UseCase]  # type: ignore[assignment]
-    """Reads an use case."""
+    """Reads a use case."""
     ListUseCases: _aio.UnaryUnaryMultiCallable[_routing_service_pb2.ListUseCasesRequest, _routing_service_pb2.ListUseCasesResponse]  # type: ignore[assignment]
     """Lists use cases by name."""
     UpdateUseCase: _aio.UnaryUnaryMultiCallable[_routing_service_pb2.UpdateUseCaseRequest, _routing_service_pb2.UseCase]  # type: ignore[assignment]
-    """Changes an use case."""
+    """Changes a use case."""
     DeleteUseCase: _aio.UnaryUnaryMultiCallable[_routing_service_pb2.DeleteUseCaseRequest, _empty_pb2.Empty]  # type: ignore[assignment]
-    """Deletes an use case."""
+    """Deletes a use case."""
     SimulateRoute: _aio.UnaryUnaryMultiCallable[_routing_service_pb2.SimulateRouteRequest, _routing_service_pb2.SimulateRouteResponse]  # type: ignore[assignment]
     """Says which deployments a request would be sent to, in which order, and why, without sending it."""
     GetDecision: _aio.UnaryUnaryMultiCallable[_routing_service_pb2.GetDecisionRequest, _routing_service_pb2.Decision]  # type: ignore[assignment]
@@ -136,14 +136,14 @@ class RoutingServiceServicer:
         request: _routing_service_pb2.CreateUseCaseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_routing_service_pb2.UseCase, _abc.Awaitable[_routing_service_pb2.UseCase]]:
-        """Creates an use case."""
+        """Creates a use case."""
 
     def GetUseCase(
         self,
         request: _routing_service_pb2.GetUseCaseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_routing_service_pb2.UseCase, _abc.Awaitable[_routing_service_pb2.UseCase]]:
-        """Reads an use case."""
+        """Reads a use case."""
 
     def ListUseCases(
         self,
@@ -157,14 +157,14 @@ class RoutingServiceServicer:
         request: _routing_service_pb2.UpdateUseCaseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_routing_service_pb2.UseCase, _abc.Awaitable[_routing_service_pb2.UseCase]]:
-        """Changes an use case."""
+        """Changes a use case."""
 
     def DeleteUseCase(
         self,
         request: _routing_service_pb2.DeleteUseCaseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
-        """Deletes an use case."""
+        """Deletes a use case."""
 
     def SimulateRoute(
         self,

@@ -6664,7 +6664,7 @@ class AdminServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "ApiKey":
         """
-        Creates an api key.
+        Creates an API key.
         """
 
         return await self._unary_unary(
@@ -6685,7 +6685,7 @@ class AdminServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "ApiKey":
         """
-        Reads an api key.
+        Reads an API key.
         """
 
         return await self._unary_unary(
@@ -6727,7 +6727,7 @@ class AdminServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "ApiKey":
         """
-        Changes an api key.
+        Changes an API key.
         """
 
         return await self._unary_unary(
@@ -6748,7 +6748,7 @@ class AdminServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "__google__protobuf__.Empty":
         """
-        Deletes an api key, which stops working at once.
+        Deletes an API key, which stops working at once.
         """
 
         return await self._unary_unary(
@@ -8102,7 +8102,7 @@ class RoutingServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "UseCase":
         """
-        Creates an use case.
+        Creates a use case.
         """
 
         return await self._unary_unary(
@@ -8123,7 +8123,7 @@ class RoutingServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "UseCase":
         """
-        Reads an use case.
+        Reads a use case.
         """
 
         return await self._unary_unary(
@@ -8165,7 +8165,7 @@ class RoutingServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "UseCase":
         """
-        Changes an use case.
+        Changes a use case.
         """
 
         return await self._unary_unary(
@@ -8186,7 +8186,7 @@ class RoutingServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "__google__protobuf__.Empty":
         """
-        Deletes an use case.
+        Deletes a use case.
         """
 
         return await self._unary_unary(
