@@ -211,10 +211,10 @@ class AnswerDecoder:
         self._assembly.logprobs(Logprobs(tokens=tokens), key)
 
     def _read_end(self, event: Json) -> None:
-        self._check_started()
         end = json_object(event.get("delta"))
         if error := end.get("error"):
             raise failure_of(0, report_of({"error": error}))
+        self._check_started()
         self._finish(end)
 
     def _read_error(self, fields: Json) -> None:
