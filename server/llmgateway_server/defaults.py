@@ -33,7 +33,11 @@ FIRST_RESOURCES: dict[str, list[dict[str, Any]]] = {
 """Created once, in an empty database. Whoever deletes them is rid of them. `Any`: proto JSON."""
 
 
-OWN_DIALECTS: dict[str, str] = {"anthropic": "ANTHROPIC_API_KEY", "gemini": "GEMINI_API_KEY"}
+OWN_DIALECTS: dict[str, str] = {
+    "anthropic": "ANTHROPIC_API_KEY",
+    "cohere": "CO_API_KEY",
+    "gemini": "GEMINI_API_KEY",
+}
 """Wire formats that one vendor speaks, which has their name, with the variable that usually holds its key."""
 
 

@@ -24,14 +24,16 @@ from llmgateway_server.pipeline.validate import validate
 from llmgateway_server.ports.provider import Credential, Endpoint, ProviderCall, Timeouts
 from llmgateway_server.principal import Principal
 from llmgateway_server.providers.anthropic import AnthropicMessages
+from llmgateway_server.providers.cohere import CohereChat
 from llmgateway_server.providers.framing import READERS
 from llmgateway_server.providers.gemini import Gemini
+from llmgateway_server.providers.ollama import OllamaChat
 from llmgateway_server.providers.openai import OpenAIChat
 from llmgateway_server.providers.wire import WireFormat
 from llmgateway_server.routing.catalogue import Catalogue
 from llmgateway_server.routing.planner import Planner
 from llmgateway_server.system import SystemClock, SystemIds
-from tests.bench import anthropic_answers, gemini_answers
+from tests.bench import anthropic_answers, cohere_answers, gemini_answers, ollama_answers
 from tests.bench.answers import WORD, stream_events, text, whole_answer
 from tests.bench.rows import EVENTS_PER_WRITE, STREAM_WORDS, WHOLE_WORDS
 
@@ -92,6 +94,12 @@ def steps() -> list[Step]:
         ),
         *_wire_steps(
             "gemini", Gemini(), gemini_answers.whole_answer(WHOLE_WORDS), gemini_answers.stream_events(STREAM_WORDS)
+        ),
+        *_wire_steps(
+            "ollama", OllamaChat(), ollama_answers.whole_answer(WHOLE_WORDS), ollama_answers.stream_events(STREAM_WORDS)
+        ),
+        *_wire_steps(
+            "cohere", CohereChat(), cohere_answers.whole_answer(WHOLE_WORDS), cohere_answers.stream_events(STREAM_WORDS)
         ),
         Step(f"fold {stream}, one a delta", _fold_step()),
         Step("OpenAI surface: write a whole answer", _write_step()),
