@@ -1,4 +1,4 @@
-"""OpenAI's chat completions as a server of its own: real HTTP, real framing, real refusals, scripted by the test.
+"""OpenAI's API as a server of its own: real HTTP, real framing, real refusals, scripted by the test.
 
 `python -m tests.support.openai_simulator` prints its port and serves until it is told to end. Without a script it
 answers with the words of the last user message. How it is scripted is told in `simulation.py`.
@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from llmgateway_server.providers.schema_instance import instance_of
+from tests.support.openai_simulated_operations import PATHS, OperationPlay, fault, read_form
 from tests.support.simulation import WORDS, Entry, Json, Play, Refused, Script, Simulator, run
 
 MODELS = ("gpt-sim", "gpt-sim-mini", "o1-sim")
@@ -63,6 +64,7 @@ class OpenAISimulator(Simulator):
     def routes(self) -> list[web.RouteDef]:
         return [
             web.post("/v1/chat/completions", self.answer),
+            *(web.post(path, self.answer) for path in PATHS),
             web.get("/v1/models", self._models),
             web.get("/v1/models/{model}", self._model),
         ]
@@ -72,10 +74,20 @@ class OpenAISimulator(Simulator):
 
     def check(self, request: web.Request, body: Any) -> None:
         self._authorize(request)
-        _check(body)
+        if request.path not in PATHS:
+            _check(body)
+        elif found := fault(request.path, body):
+            raise _refused(400, found[1], param=found[0])
 
     def play(self, request: web.Request, entry: Entry, script: Script) -> Play:
-        return _ChatPlay(request, entry, script, self.headers(entry.number))
+        play = OperationPlay if request.path in PATHS else _ChatPlay
+        return play(request, entry, script, self.headers(entry.number))
+
+    async def _enter(self, request: web.Request) -> Entry:
+        entry = await super()._enter(request)
+        if request.content_type == "multipart/form-data":
+            entry.body = read_form(request.headers["content-type"], await request.read())
+        return entry
 
     async def _models(self, request: web.Request) -> web.Response:
         try:
