@@ -36,10 +36,10 @@ ITEMS: Final[Mapping[str, int]] = {"aliases": 32, "candidates": 32, "headers": 3
 MAX_KEY: Final = 128
 """Most characters of the key of a map. The least is 1."""
 
-MAX_LABEL_KEY: Final = 63
+MAX_LABEL_KEY: Final = 64
 """Most characters of the key of a label."""
 
-MAX_LABEL_VALUE: Final = 256
+MAX_LABEL_VALUE: Final = 512
 """Most characters of the value of a label."""
 
 MAX_SIZE: Final = 2_000_000

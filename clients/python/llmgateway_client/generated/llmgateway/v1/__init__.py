@@ -1483,7 +1483,7 @@ class ChatRequest(betterproto2.Message):
         6, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
-    Labels for routing, reports and limits. At most 64; keys of 1 to 63 and values of at most 256 characters.
+    Labels for routing, reports and limits. At most 64; keys of 1 to 64 and values of at most 512 characters.
     """
 
     request_id: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
