@@ -162,6 +162,9 @@ def api_page(files: list[FileDescriptorProto]) -> str:
         "The protos under `proto/` are the reference: every message and field is explained there. This page lists the",
         "methods. Each is called by gRPC under its full name, and by REST as written here; a key that lacks the scope",
         "is refused with `SCOPE_REQUIRED`. What concerns the whole service needs the scope `platform` besides.",
+        "",
+        "A field that does not exist is passed over, so that newer clients can call: a misspelt one changes nothing.",
+        "`/v1/chat/completions` names those it did not know in the header `x-gw-warnings`; for the rest, read the answer.",
     ]
     for file in files:
         texts = comments(file)

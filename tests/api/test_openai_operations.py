@@ -138,6 +138,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "a number": (EMBED, {"input": 5}, "INVALID_FIELD", "input"),
     "another encoding": (EMBED, {"input": "a", "encoding_format": "hex"}, "INVALID_FIELD", "encoding_format"),
     "no dimensions": (EMBED, {"input": "a", "dimensions": 0}, "INVALID_FIELD", "dimensions"),
+    "too many dimensions": (EMBED, {"input": "a", "dimensions": 999_999_999}, "INVALID_FIELD", "dimensions"),
     "nothing to judge": (MODERATE, {"input": []}, "INVALID_FIELD", "input"),
     "no query": (RERANK, {"documents": ["a"]}, "INVALID_FIELD", "query"),
     "no documents": (RERANK, {"query": "a"}, "INVALID_FIELD", "documents"),

@@ -128,7 +128,7 @@ def test_two_servers_do_not_share_a_port(run: Run, gateway: Gateway, tmp_path: P
     assert ended.returncode == 2
     assert ended.stdout == ""
     assert "Traceback" not in ended.stderr
-    assert ended.stderr.splitlines()[-1].startswith("error: Envoy did not start. Is another gateway running on ")
+    assert ended.stderr.splitlines()[-1].startswith(f"error: cannot listen on '{gateway.rest_address}'; ")
 
 
 @pytest.mark.parametrize(

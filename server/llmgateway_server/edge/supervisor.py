@@ -124,8 +124,12 @@ class Edge:
         except BaseException:
             await process.end()
             raise
-        hint = f"Is another gateway running on {self.address!r}? " if "in use" in process.last_words else ""
-        raise EdgeError(f"Envoy did not start. {hint}It said: {process.last_words} Use --no-edge to go without it.")
+        if "in use" in process.last_words:
+            raise EdgeError(
+                f"cannot listen on {self.address!r}; is another gateway running there? "
+                "Set LLMGATEWAY_REST_ADDRESS to another address, or use --no-edge."
+            )
+        raise EdgeError(f"Envoy did not start. It said: {process.last_words} Use --no-edge to go without it.")
 
     async def _run_after_a_pause(self, directory: Path, deaths: int) -> Process | None:
         """Runs Envoy after a pause that grows with the deaths. None when it does not run, or `stop` came in between."""

@@ -161,6 +161,10 @@ def _tell(serving: Serving, call: Call[OperationRequest], plan: Plan, endpoint: 
         serving.cost_nanos = cost
 
 
+_MAX_DIMENSIONS = 16_384
+"""More than any model has. A vector takes memory in proportion."""
+
+
 def _check_embedding(request: EmbedContentRequest) -> None:
     check_common(request)
     if not request.texts:
@@ -170,8 +174,8 @@ def _check_embedding(request: EmbedContentRequest) -> None:
     for index, text in enumerate(request.texts):
         if not text:
             raise invalid_field(f"texts[{index}]", "must not be empty.")
-    if request.HasField("dimensions") and request.dimensions < 1:
-        raise invalid_field("dimensions", f"must be 1 or more; got {request.dimensions}.")
+    if request.HasField("dimensions") and not 1 <= request.dimensions <= _MAX_DIMENSIONS:
+        raise invalid_field("dimensions", f"must be from 1 to {_MAX_DIMENSIONS}; got {request.dimensions}.")
 
 
 def _check_count(request: CountTokensRequest) -> None:

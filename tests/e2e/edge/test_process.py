@@ -114,7 +114,7 @@ async def test_many_edges_run_beside_each_other(options: EdgeOptions) -> None:
 async def test_a_port_that_is_taken_is_said_at_once(options: EdgeOptions) -> None:
     async with running(options) as first:
         second = Edge(replace(options, listen=first.address))
-        with pytest.raises(EdgeError, match=rf"another gateway running on '{first.address}'.*--no-edge"):
+        with pytest.raises(EdgeError, match=rf"cannot listen on '{first.address}'; is another gateway .*--no-edge"):
             await second.start()
         assert second.pid is None
 
