@@ -188,9 +188,7 @@ class Moderations:
         elif len(request.parts) == 1:
             content = [_picture(request.parts[0])]
         else:
-            raise unsupported(
-                "parts", "the provider judges a picture together with what is beside it; send it alone."
-            )
+            raise unsupported("parts", "the provider judges a picture together with what is beside it; send it alone.")
         body: Json = {"model": call.endpoint.upstream_model, "input": content}
         return post_json(call, vendor, Operation.MODERATIONS, body, Omissions(strict=False))
 
