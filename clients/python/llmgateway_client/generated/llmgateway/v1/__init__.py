@@ -3178,7 +3178,7 @@ class Generation(betterproto2.Message):
 
     top_p: "float | None" = betterproto2.field(2, betterproto2.TYPE_DOUBLE, optional=True)
     """
-    Nucleus sampling, above 0 to 1.
+    Nucleus sampling, 0 to 1.
     """
 
     top_k: "int | None" = betterproto2.field(3, betterproto2.TYPE_INT32, optional=True)
