@@ -139,6 +139,13 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "another encoding": (EMBED, {"input": "a", "encoding_format": "hex"}, "INVALID_FIELD", "encoding_format"),
     "no dimensions": (EMBED, {"input": "a", "dimensions": 0}, "INVALID_FIELD", "dimensions"),
     "too many dimensions": (EMBED, {"input": "a", "dimensions": 999_999_999}, "INVALID_FIELD", "dimensions"),
+    "more numbers than the fake computes": (
+        EMBED,
+        {"input": ["a"] * 2048, "dimensions": 16_384},
+        "INVALID_FIELD",
+        "dimensions",
+    ),
+    "a text too long to speak": (SPEAK, SPEECH | {"input": "a" * 32_769}, "INVALID_FIELD", "input"),
     "nothing to judge": (MODERATE, {"input": []}, "INVALID_FIELD", "input"),
     "no query": (RERANK, {"documents": ["a"]}, "INVALID_FIELD", "query"),
     "no documents": (RERANK, {"query": "a"}, "INVALID_FIELD", "documents"),

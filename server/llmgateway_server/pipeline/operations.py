@@ -41,6 +41,8 @@ MAX_TEXTS = 2_048
 MAX_DOCUMENTS = 10_000
 MAX_MODERATED = 1_000
 MAX_IMAGES = 10
+MAX_SPOKEN = 32_768
+"""Most characters of a text to be spoken. Providers take 4,096 or so; sound takes far more room than text."""
 MAX_SPEED, MIN_SPEED = 4.0, 0.25
 TRANSCRIPT_FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 SPEECH_FORMATS = ("mp3", "opus", "aac", "flac", "wav", "pcm")
@@ -218,6 +220,8 @@ def _check_speech(request: SynthesizeSpeechRequest) -> None:
     for field in ("text", "voice"):
         if not getattr(request, field):
             raise invalid_field(field, "is required.")
+    if len(request.text) > MAX_SPOKEN:
+        raise invalid_field("text", f"at most {MAX_SPOKEN} characters; got {len(request.text)}.")
     if request.format and request.format not in SPEECH_FORMATS:
         raise invalid_field("format", f"must be one of {', '.join(SPEECH_FORMATS)}; got {request.format!r}.")
     if request.HasField("speed") and not MIN_SPEED <= request.speed <= MAX_SPEED:

@@ -32,6 +32,7 @@ from llmgateway.v1.content_service_pb2 import (
     SynthesizeSpeechRequest,
     SynthesizeSpeechResponse,
 )
+from llmgateway_server.errors import invalid_field
 from llmgateway_server.events import text_of
 from llmgateway_server.ports.operations import OperationCall, OperationResponse
 from llmgateway_server.providers.openai_media import SPEECH_TYPES
@@ -39,6 +40,9 @@ from llmgateway_server.providers.operations import cannot
 
 DIMENSIONS = 64
 """Length of a vector where the request says none."""
+
+MAX_VALUES = 262_144
+"""Most numbers of one answer, all vectors together. They are computed while everybody else waits."""
 
 _WORDS = re.compile(r"\w+")
 _SPEECH_BYTES = 1_024
@@ -60,6 +64,9 @@ class FakeOperations:
 
 def _embed(request: EmbedContentRequest) -> Iterable[EmbedContentResponse]:
     dimensions = request.dimensions if request.HasField("dimensions") else DIMENSIONS
+    if dimensions * len(request.texts) > MAX_VALUES:
+        most = MAX_VALUES // len(request.texts)
+        raise invalid_field("dimensions", f"at most {most} here for {len(request.texts)} texts; got {dimensions}.")
     yield EmbedContentResponse(
         embeddings=[Embedding(values=_vector(text, dimensions)) for text in request.texts],
         usage=Usage(input_tokens=sum(len(text.split()) for text in request.texts)),

@@ -5520,7 +5520,7 @@ class SynthesizeSpeechRequest(betterproto2.Message):
 
     text: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    What is to be said. At most 4,096 characters with most providers.
+    What is to be said. At most 32,768 characters; most providers take 4,096.
     """
 
     voice: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
